@@ -1,0 +1,250 @@
+"""What can be wrong with a function definition, and the means to find it out."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connect.errors import ConnectError
+from connect.protocol.durations import parse_duration
+
+__all__ = [
+    "DEEPEST_NESTING",
+    "Faults",
+    "FunctionCheck",
+    "FunctionConfigError",
+    "FunctionFault",
+    "json_kind",
+    "quoted",
+    "unencodable",
+]
+
+DEEPEST_NESTING = 64
+
+_LARGEST_INTEGER = 2**53 - 1  # of canonical JSON
+_FAULTS_KEPT = 1000
+_FAULTS_TOLD = 20
+_LONGEST_QUOTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFault:
+    """One thing that is wrong with a list of functions.
+
+    Attributes:
+        function: the function's id; its place, such as ``#2``, if it has none; empty
+            when the list itself is wrong.
+        path: where in the function, such as ``triggers[0].cron``; empty for all of it.
+        reason: what is wrong, and what would be right.
+    """
+
+    function: str
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.function, self.path, self.reason) if part)
+
+
+class FunctionConfigError(ConnectError):
+    """A list of functions that cannot be registered.
+
+    Attributes:
+        faults: everything that is wrong with it, in the order of the list (of more
+            than 1000 faults, the first ones).
+    """
+
+    def __init__(self, faults: Sequence[FunctionFault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(self.faults)
+
+    def __str__(self) -> str:
+        told = "; ".join(str(fault) for fault in self.faults[:_FAULTS_TOLD])
+        untold = len(self.faults) - _FAULTS_TOLD
+        return f"{told}; and {untold} more" if untold > 0 else told
+
+
+def json_kind(value: object) -> str:
+    """Name what a value is, in JSON's words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case str():
+            return "a string"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+class Faults:
+    """Collects faults; remembers only so many, but counts all."""
+
+    def __init__(self) -> None:
+        self.kept: list[FunctionFault] = []
+        self.count = 0
+
+    def add(self, fault: FunctionFault) -> None:
+        self.count += 1
+        if self.count <= _FAULTS_KEPT:
+            self.kept.append(fault)
+
+
+class FunctionCheck:
+    """Looks at one function's values and notes what is wrong with them.
+
+    Each method looks at one key of an object; `at` is the path of that object, empty for
+    the definition itself. A value that is null counts as absent: SDKs send null for
+    settings that are not set.
+    """
+
+    def __init__(self, function: str, faults: Faults) -> None:
+        self._function = quoted(function)
+        self._faults = faults
+
+    @property
+    def fault_count(self) -> int:
+        return self._faults.count
+
+    def fault(self, path: str, reason: str) -> None:
+        self._faults.add(FunctionFault(self._function, quoted(path), reason))
+
+    def text(
+        self, within: Mapping[str, Any], key: str, at: str = "", *, required: bool = False
+    ) -> str | None:
+        """Return a string, if there is one; a required one must not be empty."""
+        path = _join(at, key)
+        value = within.get(key)
+        if isinstance(value, str) and (value or not required):
+            return value
+        if value == "":
+            self.fault(path, "an empty string")
+        elif value is not None:
+            self.fault(path, f"{json_kind(value)}; expected a string")
+        elif required:
+            self.fault(path, "missing; expected a string")
+        return None
+
+    def duration(
+        self, within: Mapping[str, Any], key: str, at: str = "", *, required: bool = False
+    ) -> str | None:
+        """Return a duration's text, if there is one."""
+        text = self.text(within, key, at, required=required)
+        if text is not None:
+            try:
+                parse_duration(text)
+            except ValueError as error:
+                self.fault(_join(at, key), str(error))
+        return text
+
+    def choice(
+        self, within: Mapping[str, Any], key: str, at: str = "", *, choices: Sequence[str]
+    ) -> None:
+        text = self.text(within, key, at)
+        if text is not None and text not in choices:
+            expected = " or ".join(choices)
+            self.fault(_join(at, key), f"{quoted(text)!r}; expected {expected}")
+
+    def whole(
+        self,
+        within: Mapping[str, Any],
+        key: str,
+        at: str = "",
+        *,
+        least: int = 0,
+        most: int | None = None,
+        required: bool = False,
+    ) -> None:
+        path = _join(at, key)
+        value = within.get(key)
+        if value is None and not required:
+            return
+        bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
+        if value is None:
+            self.fault(path, f"missing; expected a whole number {bounds}")
+        elif not isinstance(value, int) or isinstance(value, bool):
+            what = repr(value) if isinstance(value, float) else json_kind(value)
+            self.fault(path, f"{what}; expected a whole number {bounds}")
+        elif value < least or (most is not None and value > most):
+            self.fault(path, f"{quoted(str(value))}; expected a whole number {bounds}")
+
+    def mapping(self, within: Mapping[str, Any], key: str, at: str = "") -> dict[str, Any] | None:
+        """Return an object, if there is one."""
+        value = within.get(key)
+        if isinstance(value, dict):
+            return value
+        if value is not None:
+            self.fault(_join(at, key), f"{json_kind(value)}; expected an object")
+        return None
+
+    def mappings(
+        self, within: Mapping[str, Any], key: str, *, required: bool = False
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Return the objects of a list in the definition itself, each with its path."""
+        value = within.get(key)
+        if value is None and not required:
+            return []
+        if not isinstance(value, list):
+            found = "missing" if key not in within else json_kind(value)
+            self.fault(key, f"{found}; expected a list of objects")
+            return []
+        items: list[tuple[str, dict[str, Any]]] = []
+        for index, item in enumerate(value):
+            path = f"{key}[{index}]"
+            if isinstance(item, dict):
+                items.append((path, item))
+            else:
+                self.fault(path, f"{json_kind(item)}; expected an object")
+        return items
+
+
+def unencodable(value: Any, depth: int = 1) -> Iterator[tuple[str, str]]:
+    """Yield path and reason of everything in a JSON value that canonical JSON lacks.
+
+    Args:
+        value: what `json.loads` returned.
+        depth: the levels of nesting down to this value.
+    """
+    match value:
+        case dict() | list() if depth > DEEPEST_NESTING:
+            yield "", f"nested deeper than {DEEPEST_NESTING} levels"
+        case dict():
+            for key, item in value.items():
+                if not _is_text(key):
+                    yield "", "a key with half of a surrogate pair, which is no text"
+                for path, reason in unencodable(item, depth + 1):
+                    yield _join(key, path), reason
+        case list():
+            for index, item in enumerate(value):
+                for path, reason in unencodable(item, depth + 1):
+                    yield _join(f"[{index}]", path), reason
+        case str() if not _is_text(value):
+            yield "", "half of a surrogate pair, which is no text"
+        case float() if not math.isfinite(value):
+            yield "", "a number too large to express"
+        case int() if abs(value) > _LARGEST_INTEGER:
+            yield "", f"an integer beyond {_LARGEST_INTEGER}, which JSON cannot keep"
+
+
+def _join(at: str, key: str) -> str:
+    """Return the path of a key within what stands at a path."""
+    return f"{at}.{key}" if at and key and not key.startswith("[") else at + key
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether UTF-8 can express the text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def quoted(text: str) -> str:
+    """Bound what is quoted of a stranger's text, in characters that can be sent on."""
+    short = text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…"
+    return short.encode(errors="backslashreplace").decode()

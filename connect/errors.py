@@ -1,0 +1,83 @@
+"""The errors that cross module borders, and the syscodes that cross the wire.
+
+A syscode is the short machine-readable name that travels as a WebSocket close
+reason, as the code of a ``SystemError`` message, or in the JSON of an HTTP error.
+"""
+
+from enum import StrEnum
+
+__all__ = [
+    "ConfigurationError",
+    "ConnectError",
+    "MalformedMessage",
+    "StoreUnavailable",
+    "Syscode",
+    "SyscodeError",
+]
+
+
+class Syscode(StrEnum):
+    """Every syscode that this service emits (Connect protocol, sections 3 to 5)."""
+
+    HELLO_TIMEOUT = "connect_worker_hello_timeout"
+    HELLO_INVALID_MESSAGE = "connect_worker_hello_invalid_msg"
+    HELLO_INVALID_PAYLOAD = "connect_worker_hello_invalid_payload"
+    AUTHENTICATION_FAILED = "connect_authentication_failed"
+    TOO_MANY_APPS = "connect_too_many_apps_per_connection"
+    INVALID_FUNCTION_CONFIG = "connect_invalid_function_config"
+    INTERNAL_ERROR = "connect_internal_error"
+    GATEWAY_CLOSING = "connect_gateway_closing"
+    ACK_INVALID_PAYLOAD = "connect_worker_request_ack_invalid_payload"
+    EXTEND_LEASE_INVALID_PAYLOAD = "connect_worker_request_extend_lease_invalid_payload"
+
+    NO_HEALTHY_CONNECTION = "connect_no_healthy_connection"
+    ALL_WORKERS_AT_CAPACITY = "connect_all_workers_at_capacity"
+    WORKER_AT_CAPACITY = "connect_requested_worker_reached_capacity"
+    WORKER_STOPPED_RESPONDING = "connect_worker_stopped_responding"
+    REQUEST_TOO_LONG = "request_too_long"
+
+
+class ConnectError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class SyscodeError(ConnectError):
+    """A failure with a syscode that the other side understands.
+
+    Attributes:
+        code: the syscode.
+        message: one sentence for people; safe to show to the other side.
+    """
+
+    def __init__(self, code: Syscode | str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = str(code)
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class MalformedMessage(ConnectError):
+    """Bytes that are not the protobuf message they should be.
+
+    Attributes:
+        expected: the name of the message that was expected.
+        detail: what was found instead.
+    """
+
+    def __init__(self, expected: str, detail: str) -> None:
+        super().__init__(expected, detail)
+        self.expected = expected
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"not a {self.expected}: {self.detail}"
+
+
+class StoreUnavailable(ConnectError):
+    """The state store did not answer, or not in time; trying again later may work."""
+
+
+class ConfigurationError(ConnectError):
+    """The service cannot start as asked; the text is one line for the operator."""

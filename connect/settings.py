@@ -1,0 +1,203 @@
+"""Every limit, deadline and address of the service, with its unit and default.
+
+Durations are seconds, sizes are bytes. The defaults are those of the Connect
+protocol (its table of timing constants). Objects are frozen; derive variants
+with `dataclasses.replace`.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+__all__ = [
+    "DEVELOPMENT_ACCOUNT_ID",
+    "DEVELOPMENT_ENV_ID",
+    "KeyLayout",
+    "Limits",
+    "Listen",
+    "RedisSettings",
+    "Role",
+    "Settings",
+    "Tenant",
+    "Timing",
+]
+
+# The account and environment that SDKs assume in development mode.
+DEVELOPMENT_ACCOUNT_ID = "00000000-0000-4000-a000-000000000000"
+DEVELOPMENT_ENV_ID = "00000000-0000-4000-b000-000000000000"
+
+
+class Role(StrEnum):
+    """The parts of the service that can run in processes of their own."""
+
+    GATEWAY = "gateway"
+    API = "api"
+    EXECUTOR = "executor"
+
+
+class KeyLayout(StrEnum):
+    """How keys are named in Redis: ours, or that of a deployment to share one with."""
+
+    CONNECT = "connect"
+    INNGEST = "inngest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Durations, all in seconds.
+
+    Attributes:
+        worker_heartbeat: interval at which workers are told to beat.
+        heartbeat_misses: intervals without a beat before a connection is closed.
+        gateway_heartbeat: interval at which a gateway refreshes its own record.
+        lease: how long a request's lease lasts unless extended.
+        lease_grace: how long after a lease's end its reply is still awaited.
+        status_interval: interval for WORKER_STATUS messages; 0 switches them off.
+        handshake: from the opened socket to WORKER_CONNECT.
+        write: for one write to a worker's socket.
+        drain: for connections to finish when the gateway ends.
+        cleanup: for shielded cleanup of state after a disconnect.
+        buffered_response: how long a saved reply waits for its executor.
+        garbage_after: without a heartbeat, connections and gateways are garbage.
+        longest_function: the longest that one request may take.
+        capacity: lifetime of a worker's capacity keys unless refreshed.
+        request_worker: lifetime of the mapping from request to worker.
+        session_token: lifetime of the token that /start hands out.
+        store_command: for one command to the state store, queueing included.
+        rpc: for one RPC that should answer at once (a pushed reply, a ping).
+        reply_poll_min: first interval of the poll for a reply whose push was lost.
+        reply_poll_max: the interval which that poll backs off to.
+        draining_retry: pause before routing again when only draining workers are left.
+        draining_attempts: how often that is tried (a count).
+        gateway_refresh: interval at which executors re-read the table of gateways.
+    """
+
+    worker_heartbeat: float = 10.0
+    heartbeat_misses: int = 5
+    gateway_heartbeat: float = 5.0
+    lease: float = 20.0
+    lease_grace: float = 5.0
+    status_interval: float = 0.0
+    handshake: float = 5.0
+    write: float = 5.0
+    drain: float = 25.0
+    cleanup: float = 5.0
+    buffered_response: float = 60.0
+    garbage_after: float = 300.0
+    longest_function: float = 7200.0
+    capacity: float = 5400.0
+    request_worker: float = 720.0
+    session_token: float = 300.0
+    store_command: float = 5.0
+    rpc: float = 5.0
+    reply_poll_min: float = 2.0
+    reply_poll_max: float = 5.0
+    draining_retry: float = 1.0
+    draining_attempts: int = 10
+    gateway_refresh: float = 1.0
+
+    @property
+    def extend_lease(self) -> float:
+        """Seconds between a worker's lease extensions: a quarter of the lease."""
+        return self.lease / 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on what others may make us hold.
+
+    Attributes:
+        message_bytes: the largest WebSocket message taken from a worker, and the
+            largest body of POST /v0/connect/flush.
+        start_body_bytes: the largest body of POST /v0/connect/start.
+        invoke_body_bytes: the largest body of POST /v0/invoke.
+        apps_per_connection: the entitlement that session tokens carry.
+        apps_hard_cap: the most apps that any entitlement can allow.
+        outbox_messages: messages that may wait for one socket before forwards fail.
+        outbox_bytes: bytes that may wait for one socket before forwards fail.
+        store_tasks_per_connection: replies and lease extensions of one connection
+            being stored at the same time; further reading waits.
+        forward_attempts: connections tried for one request.
+        concurrent_requests: requests that one executor has in progress.
+        run_calls: calls of a function that one run may make.
+    """
+
+    message_bytes: int = 8 * 1024 * 1024
+    start_body_bytes: int = 1024 * 1024
+    invoke_body_bytes: int = 4 * 1024 * 1024
+    apps_per_connection: int = 10
+    apps_hard_cap: int = 100
+    outbox_messages: int = 1024
+    outbox_bytes: int = 64 * 1024 * 1024
+    store_tasks_per_connection: int = 256
+    forward_attempts: int = 3
+    concurrent_requests: int = 10_000
+    run_calls: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where the service listens, and what it tells others of that.
+
+    Port 0 picks a free port. The admin listener belongs on loopback.
+
+    Attributes:
+        host: address for the API, gateway and RPC listeners.
+        advertise_host: name or address under which executors and gateways reach
+            this process by RPC; found out when None.
+        gateway_url: public base of the WebSocket address handed to workers, such as
+            ``wss://connect.example.com``; derived from each request's Host when None.
+    """
+
+    host: str = "0.0.0.0"
+    api_port: int = 8288
+    gateway_port: int = 8289
+    gateway_rpc_port: int = 50052
+    executor_rpc_port: int = 50053
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8290
+    advertise_host: str | None = None
+    gateway_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """The single tenant: whose workers these are, and the keys that admit them.
+
+    Attributes:
+        signing_keys: keys of the form ``signkey-<env>-<hex>``; without any, workers
+            need no Authorization header (development).
+        session_secret: key for session tokens (HS256); all gateways and API
+            processes of a deployment must share it. None makes a random one, which
+            is right only while all roles run in one process.
+    """
+
+    account_id: str = DEVELOPMENT_ACCOUNT_ID
+    env_id: str = DEVELOPMENT_ENV_ID
+    signing_keys: tuple[str, ...] = field(default=(), repr=False)
+    session_secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSettings:
+    """Where state lives. Without a URL it is embedded in the process, in memory only."""
+
+    url: str | None = field(default=None, repr=False)
+    layout: KeyLayout = KeyLayout.CONNECT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set, in one frozen object.
+
+    Attributes:
+        gateway_group: name of the group of gateways that this one belongs to;
+            workers ask to avoid a group that failed them.
+    """
+
+    roles: frozenset[Role] = frozenset(Role)
+    listen: Listen = Listen()
+    tenant: Tenant = Tenant()
+    redis: RedisSettings = RedisSettings()
+    timing: Timing = Timing()
+    limits: Limits = Limits()
+    gateway_group: str = "default"
