@@ -1,0 +1,86 @@
+"""What a worker raises, and what a function may raise to steer its retries."""
+
+from connect.errors import ConnectError
+
+__all__ = [
+    "ConnectionFailed",
+    "MalformedPayload",
+    "NonRetriableError",
+    "RetryAfterError",
+    "StepError",
+    "WorkerError",
+]
+
+
+class WorkerError(ConnectError):
+    """The worker cannot go on as it is configured; the text is one line for its operator.
+
+    Attributes:
+        code: the syscode that the other side gave, or empty.
+        message: what is wrong.
+    """
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message, code)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code})" if self.code else self.message
+
+
+class ConnectionFailed(ConnectError):
+    """A connection could not be opened; another attempt may succeed.
+
+    Attributes:
+        reason: what happened.
+        gateway_group: the group of the gateway that failed, empty if none was named yet.
+    """
+
+    def __init__(self, reason: str, *, gateway_group: str = "") -> None:
+        super().__init__(reason, gateway_group)
+        self.reason = reason
+        self.gateway_group = gateway_group
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class MalformedPayload(ConnectError):
+    """A request's payload, or a stored result within it, is not what it should be."""
+
+
+class NonRetriableError(Exception):
+    """Raised by a function or a step that no retry can help."""
+
+
+class RetryAfterError(Exception):
+    """Raised by a function or a step that is to be retried at a later time.
+
+    Args:
+        message: what went wrong.
+        seconds: how long to wait before the next attempt; whole seconds travel, rounded up.
+    """
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class StepError(Exception):
+    """Raised inside a function for a step that failed for good.
+
+    Attributes:
+        name: the name of the error that the step raised.
+        message: its text.
+        stack: its traceback, empty if unknown.
+    """
+
+    def __init__(self, name: str, message: str, stack: str = "") -> None:
+        super().__init__(name, message)
+        self.name = name
+        self.message = message
+        self.stack = stack
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}" if self.name else self.message

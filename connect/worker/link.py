@@ -1,0 +1,21 @@
+"""What a request needs of the connection that it came over."""
+
+from typing import Protocol
+
+__all__ = ["Link"]
+
+
+class Link(Protocol):
+    """One connection to a gateway, as the work on it sees it."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can be sent any more."""
+        ...
+
+    async def send(self, kind: int, payload: bytes = b"") -> bool:
+        """Write a message; False when the connection has ended, before or thereby."""
+        ...

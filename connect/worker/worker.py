@@ -1,0 +1,365 @@
+"""The worker: holds a connection to some gateway, whatever happens to the last one."""
+
+import json
+import os
+import platform
+import random
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+import httpx
+import structlog
+import trio
+from trio_websocket import WebSocketConnection
+
+from connect.errors import ConfigurationError
+from connect.protocol.messages.connect import v1 as pb
+from connect.worker.api import WorkerApi
+from connect.worker.app import App
+from connect.worker.connection import Connection, DisconnectReason
+from connect.worker.errors import ConnectionFailed, WorkerError
+from connect.worker.journal import Happening, Journal, JournalEntry
+from connect.worker.timing import WorkerTiming, backoff
+from connect.worker.websocket import use_websocket
+from connect.worker.work import SDK_LANGUAGE, SDK_VERSION, Work
+
+__all__ = ["DEFAULT_API_URL", "Worker"]
+
+DEFAULT_API_URL = "http://127.0.0.1:8288"
+
+_FRAMEWORK = "connect"
+_CAPABILITIES = b'{"connect":"v1"}'
+
+_REPLY_BYTES = 64 * 1024 * 1024
+
+# Until a reply is sent by HTTP, where the gateway told no interval to go by; seconds.
+_FLUSH_AFTER = 5.0
+
+_WARNINGS = frozenset(
+    {
+        Happening.CONNECT_FAILED,
+        Happening.REQUEST_IGNORED,
+        Happening.LEASE_LOST,
+        Happening.REPLY_DROPPED,
+        Happening.MESSAGE_IGNORED,
+    }
+)
+_NEWS = frozenset({Happening.CONNECTED, Happening.DISCONNECTED, Happening.GATEWAY_CLOSING})
+
+_log = structlog.get_logger("connect.worker")
+
+
+class Worker:
+    """A worker of some apps, speaking the Connect protocol on Trio.
+
+    Args:
+        apps: what it serves, at least one.
+        api_url: base URL of the worker API.
+        signing_key: ``signkey-<env>-<hex>``; None where the service needs none.
+        instance_id: names this worker; workers with the same id share their capacity.
+            Made of host name, process id and a random part when None.
+        max_concurrency: how many requests the gateway may give it at once; None is
+            unlimited.
+        env: a branch environment's name.
+        manual_ready: take no requests until `ready` is called.
+        journal: called, synchronously, with everything that happens.
+        timing: deadlines.
+        reply_bytes: bound of the buffer for unconfirmed replies, in bytes.
+        now: unix seconds.
+        jitter: a number from 0 to 1, for the pauses between attempts to connect.
+
+    Raises:
+        ConfigurationError: there is no app, two have one name, the URL or the key is
+            malformed, or the concurrency is below 1.
+    """
+
+    def __init__(
+        self,
+        apps: App | Iterable[App],
+        *,
+        api_url: str = DEFAULT_API_URL,
+        signing_key: str | None = None,
+        instance_id: str | None = None,
+        max_concurrency: int | None = None,
+        env: str | None = None,
+        manual_ready: bool = False,
+        journal: Journal | None = None,
+        timing: WorkerTiming | None = None,
+        reply_bytes: int = _REPLY_BYTES,
+        now: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._timing = timing or WorkerTiming()
+        self._apps = _by_name([apps] if isinstance(apps, App) else list(apps))
+        self._api = WorkerApi(api_url, signing_key=signing_key, env=env, timeout=self._timing.api)
+        if max_concurrency is not None and max_concurrency < 1:
+            raise ConfigurationError(f"a worker's concurrency must be positive: {max_concurrency}")
+        self.instance_id = instance_id or _instance_id()
+        self._max_concurrency = max_concurrency
+        self._env = env
+        self._manual_ready = manual_ready
+        self._told_journal = journal
+        self._reply_bytes = reply_bytes
+        self._now = now
+        self._jitter = jitter
+        self._started_at = datetime.fromtimestamp(now(), UTC)
+        self._stopping = trio.Event()
+        self._declared_ready = not manual_ready
+        self._running = False
+        self._excluded: set[str] = set()
+        self._connections: list[Connection] = []
+        self._work: Work | None = None
+
+    @property
+    def connection_ids(self) -> tuple[str, ...]:
+        """The open connections, the oldest first."""
+        return tuple(connection.id for connection in self._connections)
+
+    @property
+    def request_ids(self) -> tuple[str, ...]:
+        """The requests in flight."""
+        return () if self._work is None else self._work.request_ids
+
+    async def run(
+        self, *, task_status: trio.TaskStatus["Worker"] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until `shutdown` has finished; lost connections are replaced, without end.
+
+        Cancellation cancels the requests in flight, whose leases then run out, and
+        closes the connections within the deadline for closing.
+
+        Args:
+            task_status: started with this worker once its first connection is ready.
+
+        Raises:
+            WorkerError: the service refuses this worker, and would again.
+            RuntimeError: it was run before.
+        """
+        if self._running:
+            raise RuntimeError("a worker runs only once")
+        self._running = True
+        refused: WorkerError | None = None
+        async with self._api.client() as client, trio.open_nursery() as nursery:
+            work = self._work = Work(
+                nursery,
+                self._apps,
+                route=self._route,
+                reply_bytes=self._reply_bytes,
+                journal=self._record,
+            )
+            nursery.start_soon(self._flush_replies, client, work)
+            async with trio.open_nursery() as links:
+                with trio.CancelScope() as connecting:
+                    nursery.start_soon(self._stop_when_asked, work, connecting)
+                    try:
+                        await self._stay_connected(links, client, work, task_status)
+                    except WorkerError as error:
+                        refused = error
+                for connection in self._connections:
+                    connection.close(DisconnectReason.WORKER_SHUTDOWN)
+            nursery.cancel_scope.cancel()
+        if refused is not None:
+            raise refused
+
+    def shutdown(self) -> None:
+        """Take no more requests, finish those in flight, deliver their replies, then end `run`.
+
+        May be called again, and before `run`.
+        """
+        self._stopping.set()
+
+    async def ready(self) -> None:
+        """Take requests from now on, if ``manual_ready`` kept them off."""
+        self._declared_ready = True
+        for connection in list(self._connections):
+            await connection.send(pb.GatewayMessageType.WORKER_READY)
+
+    def _route(self) -> Connection | None:
+        """The newest connection whose gateway stays, else the newest that still works."""
+        alive = [connection for connection in self._connections if not connection.ended]
+        staying = [connection for connection in alive if not connection.closing]
+        return next(reversed(staying or alive), None)
+
+    async def _stay_connected(
+        self,
+        links: trio.Nursery,
+        client: httpx.AsyncClient,
+        work: Work,
+        task_status: trio.TaskStatus["Worker"],
+    ) -> None:
+        """Keep one connection that works; raises WorkerError."""
+        failures = 0
+        started = False
+        previous: Connection | None = None
+        while True:
+            try:
+                connection = await links.start(self._hold, client, work)
+            except ConnectionFailed as failure:
+                failures += 1
+                if failure.gateway_group:
+                    self._excluded.add(failure.gateway_group)
+                self._record(JournalEntry(what=Happening.CONNECT_FAILED, detail=str(failure)))
+                await self._pause(failures)
+                continue
+            since = trio.current_time()
+            self._excluded.clear()
+            await self._greet(connection)
+            if not started:
+                started = True
+                task_status.started(self)
+            if previous is not None and not previous.ended:
+                links.start_soon(self._retire, previous, work)
+            await connection.leaving.wait()
+            previous = connection
+            self._excluded.add(connection.gateway_group)
+            stable = trio.current_time() - since >= self._timing.stable
+            failures = 0 if stable else failures + 1
+            # A gateway that is closing has said so in time: the next one can be had at once.
+            if connection.ended or failures > 1:
+                await self._pause(max(failures, 1))
+
+    async def _pause(self, failures: int) -> None:
+        await trio.sleep(backoff(self._timing, failures, self._jitter()))
+
+    async def _hold(
+        self,
+        client: httpx.AsyncClient,
+        work: Work,
+        *,
+        task_status: trio.TaskStatus[Connection],
+    ) -> None:
+        """Open a connection, then serve it until it ends.
+
+        Raises WorkerError and ConnectionFailed, but only before it is started.
+        """
+        start = await self._api.start(client, sorted(self._excluded))
+
+        async def serve(websocket: WebSocketConnection) -> None:
+            connection = Connection(
+                websocket,
+                connection_id=start.connection_id,
+                gateway_group=start.gateway_group,
+                work=work,
+                route=self._route,
+                timing=self._timing,
+                journal=self._record,
+            )
+            await connection.open(self._hello(start))
+            self._connections.append(connection)
+            task_status.started(connection)
+            try:
+                await connection.run()
+            finally:
+                self._connections.remove(connection)
+
+        try:
+            await use_websocket(start.gateway_endpoint, serve, deadline=self._timing.open)
+        except ConnectionFailed as failure:
+            raise ConnectionFailed(failure.reason, gateway_group=start.gateway_group) from failure
+
+    async def _greet(self, connection: Connection) -> None:
+        """Tell a new connection what its gateway cannot know."""
+        if self._stopping.is_set():
+            await connection.pause()
+        elif self._manual_ready and self._declared_ready:
+            await connection.send(pb.GatewayMessageType.WORKER_READY)
+
+    async def _retire(self, connection: Connection, work: Work) -> None:
+        """Close the connection to a closing gateway once its work is done."""
+        await work.until_done_with(connection)
+        connection.close(DisconnectReason.GATEWAY_DRAINING)
+
+    async def _stop_when_asked(self, work: Work, connecting: trio.CancelScope) -> None:
+        await self._stopping.wait()
+        work.refuse()
+        for connection in list(self._connections):
+            await connection.pause()
+        await work.until_idle()
+        connecting.cancel()
+
+    async def _flush_replies(self, client: httpx.AsyncClient, work: Work) -> None:
+        """Deliver by HTTP the replies that no connection confirms."""
+        while True:
+            await trio.sleep(self._timing.flush_every)
+            try:
+                for reply in work.replies_due(self._flush_after()):
+                    if await self._api.flush(client, reply.payload):
+                        work.reply_settled(reply, Happening.REPLY_FLUSHED)
+                    else:
+                        work.reply_settled(reply, Happening.REPLY_DROPPED, "refused by the API")
+            except ConnectionFailed as failure:
+                work.give_up_replies(self._timing.reply_lifetime, str(failure))
+
+    def _flush_after(self) -> float:
+        if self._timing.flush_after is not None:
+            return self._timing.flush_after
+        connection = self._route()
+        told = 0.0 if connection is None else connection.extend_lease_interval
+        return told or _FLUSH_AFTER
+
+    def _hello(self, start: pb.StartResponse) -> pb.WorkerConnectRequestData:
+        return pb.WorkerConnectRequestData(
+            connection_id=start.connection_id,
+            instance_id=self.instance_id,
+            auth_data=pb.AuthData(session_token=start.session_token, sync_token=start.sync_token),
+            capabilities=_CAPABILITIES,
+            apps=[_configuration(app) for app in self._apps.values()],
+            # A worker that is shutting down still needs connections for what is in flight.
+            worker_manual_readiness_ack=self._manual_ready or self._stopping.is_set(),
+            system_attributes=_system_attributes(),
+            environment=self._env,
+            framework=_FRAMEWORK,
+            sdk_version=SDK_VERSION,
+            sdk_language=SDK_LANGUAGE,
+            started_at=self._started_at,
+            max_worker_concurrency=self._max_concurrency,
+        )
+
+    def _record(self, entry: JournalEntry) -> None:
+        """Log what concerns the worker; the journal also gets what concerns single requests."""
+        if entry.what in _WARNINGS:
+            _log.warning(entry.what.value, **_details(entry))
+        elif entry.what in _NEWS:
+            _log.info(entry.what.value, **_details(entry))
+        if self._told_journal is not None:
+            self._told_journal(entry)
+
+
+def _details(entry: JournalEntry) -> dict[str, str]:
+    details = {
+        "connection_id": entry.connection_id,
+        "request_id": entry.request_id,
+        "detail": entry.detail,
+    }
+    return {name: value for name, value in details.items() if value}
+
+
+def _by_name(apps: Sequence[App]) -> dict[str, App]:
+    if not apps:
+        raise ConfigurationError("a worker needs at least one app")
+    named = {app.name: app for app in apps}
+    if len(named) < len(apps):
+        raise ConfigurationError("two apps of one worker have the same name")
+    return named
+
+
+def _configuration(app: App) -> pb.AppConfiguration:
+    definitions = [function.definition for function in app.functions.values()]
+    return pb.AppConfiguration(
+        app_name=app.name, app_version=app.version, functions=json.dumps(definitions).encode()
+    )
+
+
+def _instance_id() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _system_attributes() -> pb.SystemAttributes:
+    return pb.SystemAttributes(
+        cpu_cores=os.cpu_count() or 0,
+        mem_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        os=platform.system().lower(),
+    )
