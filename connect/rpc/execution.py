@@ -1,0 +1,375 @@
+"""One request's way through an executor (Connect protocol, section 5).
+
+Route, forward, await the reply, clean up. A reply can arrive at any time from the
+moment the request is in the executor's table, and then ends whatever is going on.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+import trio
+
+from connect.errors import StoreUnavailable, Syscode, SyscodeError
+from connect.protocol.envelope import RequestFields, with_lease
+from connect.rpc.errors import RpcError
+from connect.rpc.gateways import GatewayTable
+from connect.settings import Limits, Timing
+from connect.state.records import LeaseRecord
+from connect.state.store import (
+    Acquired,
+    AcquireOutcome,
+    AcquireRequest,
+    AlreadyLeased,
+    Buffered,
+    GatewayStore,
+    LeaseState,
+    NoRouteReason,
+    RoutingStore,
+)
+
+__all__ = ["Execution", "ExecutionParts", "ExecutorStore", "ForwardChannels"]
+
+# A gateway answers a Forward within its lease duration + 5 s; then a little for the way.
+_FORWARD_SECONDS_AFTER_LEASE = 5.0 + 2.0
+
+_POLL_BACKOFF = 1.5
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseReader(Protocol):
+    async def state(self, env_id: str, request_id: str) -> LeaseState: ...
+
+    async def get(self, env_id: str, request_id: str) -> LeaseRecord | None: ...
+
+
+class ResponseReader(Protocol):
+    async def get(self, env_id: str, request_id: str) -> bytes | None: ...
+
+
+class ExecutorStore(Protocol):
+    """What an executor needs of `connect.state.store.StateStore`."""
+
+    @property
+    def routing(self) -> RoutingStore: ...
+    @property
+    def leases(self) -> LeaseReader: ...
+    @property
+    def responses(self) -> ResponseReader: ...
+    @property
+    def gateways(self) -> GatewayStore: ...
+
+
+class ForwardChannels(Protocol):
+    """What an execution needs of `connect.rpc.channels.ChannelPool`."""
+
+    async def forward(
+        self, host: str, port: int, connection_id: str, request: bytes, *, timeout: float
+    ) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionParts:
+    """What all executions of one executor share.
+
+    Attributes:
+        host, port: where gateways reach this executor; goes into leases.
+    """
+
+    store: ExecutorStore
+    gateways: GatewayTable
+    channels: ForwardChannels
+    timing: Timing
+    limits: Limits
+    host: str
+    port: int
+
+
+_NO_ROUTE = {
+    NoRouteReason.ONLY_DRAINING: (
+        Syscode.NO_HEALTHY_CONNECTION,
+        "every worker that serves the function is draining",
+    ),
+    NoRouteReason.NONE_HEALTHY: (
+        Syscode.NO_HEALTHY_CONNECTION,
+        "no healthy worker that serves the function is connected",
+    ),
+    NoRouteReason.ALL_AT_CAPACITY: (
+        Syscode.ALL_WORKERS_AT_CAPACITY,
+        "all workers that serve the function are at capacity",
+    ),
+}
+
+
+class Execution:
+    """One request in progress, for one or more callers that wait for the same reply.
+
+    Attributes:
+        callers: how many wait; without any the execution is cancelled.
+        done: set when `response` or `error` is there and everything is cleaned up.
+    """
+
+    def __init__(self, parts: ExecutionParts, fields: RequestFields, request: bytes) -> None:
+        self.request_id = fields.request_id
+        self.env_id = fields.env_id
+        self.callers = 1
+        self.done = trio.Event()
+        self.response: bytes | None = None
+        self.error: Exception | None = None
+        self._parts = parts
+        self._fields = fields
+        self._request = request
+        self._scope = trio.CancelScope()
+        self._reply: bytes | None = None
+        self._replied = trio.Event()
+        self._interruptible: trio.CancelScope | None = None
+        self._held: Acquired | None = None
+        self._abandoned = False
+
+    def join(self) -> bool:
+        """Count one more caller; False if the execution is being cancelled."""
+        if self._scope.cancel_called:
+            return False
+        self.callers += 1
+        return True
+
+    def leave(self) -> bool:
+        """Count one caller less; the last one cancels the execution, and gets True."""
+        self.callers -= 1
+        if self.callers == 0:
+            self._scope.cancel()
+        return self.callers == 0
+
+    def deliver(self, response: bytes) -> bool:
+        """Take a pushed reply; the first one counts.
+
+        Returns:
+            False if nobody waits for it any more.
+        """
+        if self._scope.cancel_called:
+            return False
+        if self._reply is None:
+            self._reply = response
+            self._replied.set()
+            if self._interruptible is not None:
+                self._interruptible.cancel()
+        return True
+
+    async def run(self) -> None:
+        """Carry the request out, to a response or an error, and clean up after it.
+
+        When cancelled, the request is un-assigned and its lease deleted if this executor
+        held it; another executor's lease is left alone.
+        """
+        try:
+            with self._scope:
+                self.response = await self._carry_out()
+        except Exception as error:  # noqa: BLE001 - raised again in every caller
+            self.error = error
+        finally:
+            if self.response is None and self.error is None:
+                self.error = SyscodeError(Syscode.INTERNAL_ERROR, "the executor was closed")
+            self.done.set()
+
+    async def _carry_out(self) -> bytes:
+        too_long = trio.current_time() + self._parts.timing.longest_function
+        try:
+            await self._route()
+            return await self._await_reply(too_long)
+        finally:
+            # A lease that was only ever another executor's is not ours to delete, unless
+            # the request is over.
+            if self._held is not None or self._reply is not None or self._abandoned:
+                await self._clean_up()
+
+    async def _route(self) -> None:
+        """Find a worker that takes the request, unless somebody did before.
+
+        Raises:
+            SyscodeError: no worker takes it.
+            StoreUnavailable: routing failed; a lease may stay behind until it expires
+                when it was the first attempt, since whose it is cannot be known.
+        """
+        excluded: list[str] = []
+        draining_attempts = self._parts.timing.draining_attempts
+        looked_again = False
+        while True:
+            outcome = await self._acquire(excluded)
+            if self._reply is not None or isinstance(outcome, AlreadyLeased | Buffered):
+                return
+            if isinstance(outcome, Acquired):
+                if await self._forward(outcome):
+                    return
+                excluded.append(outcome.connection_id)
+                if len(excluded) >= self._parts.limits.forward_attempts:
+                    raise SyscodeError(
+                        Syscode.NO_HEALTHY_CONNECTION,
+                        f"none of {len(excluded)} workers took the request",
+                    )
+            elif outcome.reason is NoRouteReason.ONLY_DRAINING and draining_attempts > 0:
+                draining_attempts -= 1
+                if await self._wait(trio.current_time() + self._parts.timing.draining_retry):
+                    return
+            elif outcome.reason is NoRouteReason.NONE_HEALTHY and not looked_again:
+                looked_again = True
+                before = self._parts.gateways.live()
+                await self._parts.gateways.look_again()
+                if self._parts.gateways.live() == before:
+                    raise SyscodeError(*_NO_ROUTE[outcome.reason])
+            else:
+                raise SyscodeError(*_NO_ROUTE[outcome.reason])
+
+    async def _acquire(self, excluded: Sequence[str]) -> AcquireOutcome:
+        parts = self._parts
+        live = parts.gateways.live()
+        held = self._held
+        request = AcquireRequest(
+            env_id=self.env_id,
+            request_id=self.request_id,
+            app_id=self._fields.app_id,
+            function_slug=self._fields.function_slug,
+            executor_host=parts.host,
+            executor_port=parts.port,
+            lease_seconds=parts.timing.lease,
+            gateways=live.active,
+            draining_gateways=live.draining,
+            excluded=tuple(excluded),
+            held_lease=held.lease_id if held else None,
+            held_instance=held.instance_id if held else None,
+        )
+        outcome: AcquireOutcome | None = None
+        # Interrupted here, it would be unknown what there is to clean up.
+        with trio.move_on_after(parts.timing.store_command, shield=True):
+            outcome = await parts.store.routing.acquire(request)
+        if outcome is None:
+            raise StoreUnavailable("routing took too long")
+        if isinstance(outcome, Acquired):
+            self._held = outcome
+        elif isinstance(outcome, Buffered):
+            self.deliver(outcome.response)
+            return outcome
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return outcome
+
+    async def _forward(self, route: Acquired) -> bool:
+        """Return whether the worker has the request, or its reply is here already."""
+        address = self._parts.gateways.address(route.gateway_id)
+        if address is None:
+            return False
+        accepted = False
+        reason = "the gateway could not deliver it"
+        with self._until_reply():
+            try:
+                accepted = await self._parts.channels.forward(
+                    *address,
+                    route.connection_id,
+                    with_lease(self._request, route.lease_id),
+                    timeout=self._parts.timing.lease + _FORWARD_SECONDS_AFTER_LEASE,
+                )
+            except RpcError as error:
+                reason = str(error)
+        if accepted or self._reply is not None:
+            return True
+        log.info(
+            "forward failed",
+            request_id=self.request_id,
+            connection_id=route.connection_id,
+            gateway_id=route.gateway_id,
+            reason=reason,
+        )
+        return False
+
+    async def _await_reply(self, too_long: float) -> bytes:
+        """Wait for the pushed reply, looking into the buffer and at the lease meanwhile.
+
+        Raises:
+            SyscodeError: WORKER_STOPPED_RESPONDING, REQUEST_TOO_LONG.
+        """
+        timing = self._parts.timing
+        started = trio.current_time()
+        poll_interval = timing.reply_poll_min
+        next_poll = started + poll_interval
+        next_check = started + timing.extend_lease
+        grace_end: float | None = None
+        while self._reply is None:
+            ends = next_check if grace_end is None else grace_end
+            if await self._wait(min(next_poll, ends, too_long)):
+                break
+            now = trio.current_time()
+            if now >= too_long:
+                raise SyscodeError(
+                    Syscode.REQUEST_TOO_LONG, f"no reply within {timing.longest_function:g} s"
+                )
+            if now >= next_poll or (grace_end is not None and now >= grace_end):
+                await self._poll()
+                poll_interval = min(poll_interval * _POLL_BACKOFF, timing.reply_poll_max)
+                next_poll = trio.current_time() + poll_interval
+            if self._reply is not None or now < ends:
+                continue
+            expired = await self._lease_expired()
+            next_check = trio.current_time() + timing.extend_lease
+            if expired is False:
+                grace_end = None
+            elif expired is None:  # unknown: ask again at the next check
+                grace_end = next_check if grace_end is not None else None
+            elif grace_end is None:
+                grace_end = trio.current_time() + timing.lease_grace
+            else:
+                self._abandoned = True
+                raise SyscodeError(
+                    Syscode.WORKER_STOPPED_RESPONDING,
+                    "the worker let the lease expire without a reply",
+                )
+        assert self._reply is not None
+        return self._reply
+
+    async def _poll(self) -> None:
+        """Look for the reply in the buffer: its push may have been lost."""
+        response: bytes | None = None
+        with self._until_reply(), suppress(StoreUnavailable):
+            response = await self._parts.store.responses.get(self.env_id, self.request_id)
+        if response is not None:
+            self.deliver(response)
+
+    async def _lease_expired(self) -> bool | None:
+        """Return whether the lease is expired or gone; None if that cannot be known now."""
+        state: LeaseState | None = None
+        with self._until_reply(), suppress(StoreUnavailable):
+            state = await self._parts.store.leases.state(self.env_id, self.request_id)
+        return None if state is None else state is not LeaseState.LEASED
+
+    async def _wait(self, until: float) -> bool:
+        """Wait for the reply; return whether it is here."""
+        with trio.CancelScope(deadline=until):
+            await self._replied.wait()
+        return self._reply is not None
+
+    @contextmanager
+    def _until_reply(self) -> Iterator[None]:
+        """Let the reply cut short what is inside."""
+        with trio.CancelScope() as scope:
+            self._interruptible = scope
+            try:
+                yield
+            finally:
+                self._interruptible = None
+
+    async def _clean_up(self) -> None:
+        timing, store = self._parts.timing, self._parts.store
+        reason = f"not done within {timing.cleanup:g} s"
+        with trio.move_on_after(timing.cleanup, shield=True):
+            try:
+                if self._held is not None:
+                    instance_id: str | None = self._held.instance_id
+                else:  # leased by another executor, which may have died: the lease may tell
+                    lease = await store.leases.get(self.env_id, self.request_id)
+                    instance_id = (lease.worker_id or None) if lease else None
+                await store.routing.complete(self.env_id, self.request_id, instance_id)
+            except StoreUnavailable as error:
+                reason = str(error)
+            else:
+                return
+        log.warning("request not cleaned up", request_id=self.request_id, reason=reason)

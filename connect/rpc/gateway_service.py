@@ -1,0 +1,49 @@
+"""The gRPC service of a gateway: ConnectGateway (Connect protocol, section 2)."""
+
+from typing import Protocol
+
+from connect.protocol.envelope import decode_forward, encode_success, read_request
+from connect.rpc.bridge import RpcHandler
+from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.methods import FORWARD, GATEWAY_PING, PONG
+
+__all__ = ["Forwarder", "gateway_handlers"]
+
+
+class Forwarder(Protocol):
+    """Hands requests to the connections of this gateway."""
+
+    async def forward(self, connection_id: str, request_id: str, request: bytes) -> bool:
+        """Send the request to the connection's worker and wait for the acknowledgement.
+
+        Args:
+            request: a serialized GatewayExecutorRequestData, to be passed on unopened.
+
+        Returns:
+            Whether the worker acknowledged it (Connect protocol, section 4).
+
+        It is cancelled when the executor gives the call up.
+        """
+        ...
+
+
+def gateway_handlers(forwarder: Forwarder) -> dict[str, RpcHandler]:
+    """Return the methods of ConnectGateway, for `Bridge.serve`.
+
+    Forward refuses a call without connection id or request id as INVALID_ARGUMENT:
+    it could be neither delivered nor acknowledged, and no other gateway could do better.
+    """
+
+    async def forward(data: bytes) -> bytes:
+        connection_id, request = decode_forward(data)
+        request_id = read_request(request).request_id
+        if not connection_id:
+            raise RpcError(RpcStatus.INVALID_ARGUMENT, "connectionID is empty")
+        if not request_id:
+            raise RpcError(RpcStatus.INVALID_ARGUMENT, "data.request_id is empty")
+        return encode_success(await forwarder.forward(connection_id, request_id, request))
+
+    async def ping(data: bytes) -> bytes:
+        return PONG
+
+    return {FORWARD: forward, GATEWAY_PING: ping}

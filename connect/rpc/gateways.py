@@ -1,0 +1,98 @@
+"""The gateways as an executor knows them: a table re-read in the background."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from connect.errors import StoreUnavailable
+from connect.rpc.methods import DEFAULT_GATEWAY_PORT
+from connect.settings import Timing
+from connect.state.records import GatewayRecord, GatewayStatus
+from connect.state.store import GatewayStore
+
+__all__ = ["GatewayTable", "LiveGateways"]
+
+# The least time between two reads of the table, however many requests ask for one.
+_LOOK_AGAIN_SECONDS = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGateways:
+    """Ids of the gateways that are alive: heartbeat at most two intervals old."""
+
+    active: tuple[str, ...]
+    draining: tuple[str, ...]
+
+
+class GatewayTable:
+    """Which gateways are alive, and where their RPC is reached.
+
+    Args:
+        store: where gateways keep their records.
+        timing: `gateway_refresh` and `gateway_heartbeat` are used.
+        now: unix seconds.
+    """
+
+    def __init__(self, store: GatewayStore, *, timing: Timing, now: Callable[[], float]) -> None:
+        self._store = store
+        self._interval = timing.gateway_refresh
+        self._longest_silence = 2 * timing.gateway_heartbeat
+        self._now = now
+        self._gateways: dict[str, GatewayRecord] = {}
+        self._read_at = -float("inf")
+        self._reading = trio.Lock()
+        self._outage = False
+
+    def live(self) -> LiveGateways:
+        """Return the gateways that may get requests now (Connect protocol, section 5)."""
+        oldest_ms = (self._now() - self._longest_silence) * 1000
+        live = [g for g in self._gateways.values() if g.last_heartbeat_ms >= oldest_ms]
+        return LiveGateways(
+            tuple(g.id for g in live if g.status is GatewayStatus.ACTIVE),
+            tuple(g.id for g in live if g.status is GatewayStatus.DRAINING),
+        )
+
+    def address(self, gateway_id: str) -> tuple[str, int] | None:
+        """Return host and port of the gateway's RPC, None if it is not in the table."""
+        gateway = self._gateways.get(gateway_id)
+        if gateway is None:
+            return None
+        return gateway.ip, gateway.grpc_port or DEFAULT_GATEWAY_PORT
+
+    async def refresh(self) -> None:
+        """Read the table; while the store is unavailable, the last one stays."""
+        async with self._reading:
+            await self._read()
+
+    async def look_again(self) -> None:
+        """Read the table now, unless that was done a moment ago.
+
+        For what a request misses: a gateway that has just started, say.
+        """
+        async with self._reading:
+            if trio.current_time() - self._read_at >= _LOOK_AGAIN_SECONDS:
+                await self._read()
+
+    async def run(self) -> None:
+        """Read the table again and again; runs until cancelled."""
+        while True:
+            await trio.sleep(self._interval)
+            await self.refresh()
+
+    async def _read(self) -> None:
+        self._read_at = trio.current_time()
+        try:
+            gateways = await self._store.all()
+        except StoreUnavailable as error:
+            if not self._outage:
+                log.warning("gateway table not refreshed", reason=str(error))
+            self._outage = True
+            return
+        if self._outage:
+            log.info("gateway table refreshed again")
+        self._outage = False
+        self._gateways = {gateway.id: gateway for gateway in gateways}

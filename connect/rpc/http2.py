@@ -1,0 +1,144 @@
+"""What a unary call does with an HTTP/2 stream, on either side.
+
+The streams are grpclib's, whose types are spelled out here as far as they are used:
+only the bridge imports grpclib.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+
+from connect.rpc import framing
+from connect.rpc.errors import RpcError, RpcStatus
+
+__all__ = [
+    "Event",
+    "Header",
+    "Http2Connection",
+    "Http2Stream",
+    "Inbox",
+    "RunAsyncio",
+    "put_message",
+]
+
+Header = tuple[bytes, bytes]
+T = TypeVar("T")
+
+
+class RunAsyncio(Protocol):
+    """Runs an asyncio coroutine from Trio; cancelling this cancels the coroutine."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> Awaitable[T]: ...
+
+
+class Event(Protocol):
+    """An asyncio event."""
+
+    def is_set(self) -> bool: ...
+    def clear(self) -> None: ...
+    def wait(self) -> Coroutine[Any, Any, Any]: ...
+
+
+class Http2Connection(Protocol):
+    """`grpclib.protocol.Connection`."""
+
+    @property
+    def write_ready(self) -> Event: ...
+    @property
+    def stream_close_waiter(self) -> Event: ...
+
+    def is_closing(self) -> bool: ...
+    def ack(self, stream_id: int, size: int) -> None: ...
+    def flush(self) -> None: ...
+
+
+class Http2Stream(Protocol):
+    """`grpclib.protocol.Stream`."""
+
+    id: int
+    buffer: "Inbox"
+    headers: list[Header] | None
+    trailers: list[Header] | None
+
+    @property
+    def connection(self) -> Http2Connection: ...
+    @property
+    def _h2_connection(self) -> H2Connection: ...
+    @property
+    def closable(self) -> bool: ...
+
+    def init_stream(self, stream_id: int, connection: Http2Connection) -> None: ...
+    def send_headers(self, headers: list[Header]) -> Coroutine[Any, Any, None]: ...
+    def send_data(self, data: bytes, end_stream: bool = False) -> Coroutine[Any, Any, None]: ...
+    def reset_nowait(self, error_code: ErrorCodes = ErrorCodes.NO_ERROR) -> None: ...
+
+
+class Inbox:
+    """Collects what a stream receives, up to a limit.
+
+    It stands in the place of grpclib's Buffer, which makes a task wait for each chunk.
+
+    Args:
+        max_bytes: the largest message taken; of a larger one nothing is kept.
+        on_end: called once, when the message is complete or too large.
+    """
+
+    __slots__ = ("_chunks", "_on_end", "_room", "_stream", "overflowed")
+
+    def __init__(self, stream: Http2Stream, max_bytes: int, on_end: Callable[[], None]) -> None:
+        self._stream = stream
+        self._room = framing.PREFIX_BYTES + max_bytes
+        self._on_end = on_end
+        self._chunks: list[bytes] = []
+        self.overflowed = False
+
+    def add(self, data: bytes, ack_size: int) -> None:
+        self._stream.connection.ack(self._stream.id, ack_size)
+        self._room -= len(data)
+        if self._room >= 0:
+            self._chunks.append(data)
+        elif not self.overflowed:
+            self.overflowed = True
+            self._chunks.clear()
+            self._on_end()
+
+    def eof(self) -> None:
+        if not self.overflowed:
+            self._on_end()
+
+    def unacked_size(self) -> int:
+        return 0
+
+    def message(self) -> bytes:
+        """Return the message received; raise RpcError if it is not a single whole one."""
+        if self.overflowed:
+            raise RpcError(RpcStatus.RESOURCE_EXHAUSTED, "the message is too large")
+        return framing.decode_message(self._chunks)
+
+
+def put_message(
+    stream: Http2Stream, body: bytes, *, headers: list[Header] | None = None, end: bool
+) -> bool:
+    """Queue headers and body for sending if the peer's window takes them now.
+
+    Args:
+        headers: to be sent before the body, if any.
+        end: whether the stream ends with the body.
+
+    Returns:
+        False if it does not; then nothing is queued.
+    """
+    h2 = stream._h2_connection
+    if not stream.connection.write_ready.is_set():
+        return False
+    if h2.local_flow_control_window(stream.id) < len(body):
+        return False
+    if headers is not None:
+        h2.send_headers(stream.id, headers)
+    step = h2.max_outbound_frame_size
+    for start in range(0, len(body), step):
+        last = start + step >= len(body)
+        h2.send_data(stream.id, body[start : start + step], end_stream=end and last)
+    return True

@@ -1,0 +1,281 @@
+"""A store, a bridge and workers in memory, for the executor's tests."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+import trio
+
+from connect.errors import StoreUnavailable, SyscodeError
+from connect.protocol.envelope import decode_forward, encode_success, read_request
+from connect.protocol.messages.connect import v1 as pb
+from connect.rpc import Executor
+from connect.rpc.bridge import Bridge, RpcHandler
+from connect.settings import Limits, Listen, Settings, Timing
+from connect.state.records import GatewayRecord, GatewayStatus, LeaseRecord
+from connect.state.store import (
+    Acquired,
+    AcquireOutcome,
+    AcquireRequest,
+    LeaseState,
+    NoRoute,
+    NoRouteReason,
+)
+
+ENV = "env-1"
+REQUEST_ID = "01REQUEST"
+NOW = 1_700_000_000.0
+
+Forward = Callable[[str, bytes], Awaitable[bool]]
+"""What a gateway does with a request: takes connection id and request."""
+
+
+def request(request_id: str = REQUEST_ID) -> pb.GatewayExecutorRequestData:
+    return pb.GatewayExecutorRequestData(
+        request_id=request_id,
+        env_id=ENV,
+        app_id="app-1",
+        function_slug="app-fn",
+        request_payload=b"{}",
+    )
+
+
+def response(request_id: str = REQUEST_ID, body: bytes = b"done") -> bytes:
+    return bytes(
+        pb.SdkResponse(request_id=request_id, env_id=ENV, status=pb.SdkResponseStatus(1), body=body)
+    )
+
+
+def route(number: int = 1, *, gateway_id: str = "gw-1") -> Acquired:
+    return Acquired(
+        lease_id=f"lease-{number}",
+        connection_id=f"conn-{number}",
+        gateway_id=gateway_id,
+        instance_id=f"worker-{number}",
+        limited=True,
+    )
+
+
+def gateway(gateway_id: str = "gw-1", **changes: object) -> GatewayRecord:
+    fields: dict[str, object] = {
+        "id": gateway_id,
+        "status": GatewayStatus.ACTIVE,
+        "last_heartbeat_ms": int(NOW * 1000),
+        "hostname": "host",
+        "ip": "10.0.0.1",
+        "grpc_port": 7001,
+    }
+    return GatewayRecord(**(fields | changes))  # type: ignore[arg-type] # built by name
+
+
+@dataclass
+class FakeRouting:
+    """Answers acquisitions from a list; the last outcome repeats.
+
+    Attributes:
+        completed: (request id, instance id) of every completion.
+        delay: seconds that each acquisition takes.
+    """
+
+    outcomes: list[AcquireOutcome | StoreUnavailable] = field(default_factory=list)
+    acquired: list[AcquireRequest] = field(default_factory=list)
+    completed: list[tuple[str, str | None]] = field(default_factory=list)
+    delay: float = 0
+    complete_delay: float = 0
+    complete_error: StoreUnavailable | None = None
+    on_acquire: Callable[[int], None] = lambda count: None
+
+    async def acquire(self, request: AcquireRequest) -> AcquireOutcome:
+        await trio.sleep(self.delay)
+        self.acquired.append(request)
+        self.on_acquire(len(self.acquired))
+        outcome = self.outcomes[min(len(self.acquired), len(self.outcomes)) - 1]
+        if isinstance(outcome, StoreUnavailable):
+            raise outcome
+        return outcome
+
+    async def complete(self, env_id: str, request_id: str, instance_id: str | None) -> None:
+        await trio.sleep(self.complete_delay)
+        if self.complete_error is not None:
+            raise self.complete_error
+        self.completed.append((request_id, instance_id))
+
+
+@dataclass
+class FakeLeases:
+    """States from a list; the last one repeats."""
+
+    states: list[LeaseState | StoreUnavailable] = field(default_factory=lambda: [LeaseState.LEASED])
+    checks: list[float] = field(default_factory=list)
+    record: LeaseRecord | None = None
+    delay: float = 0
+
+    async def state(self, env_id: str, request_id: str) -> LeaseState:
+        self.checks.append(trio.current_time())
+        await trio.sleep(self.delay)
+        state = self.states[min(len(self.checks), len(self.states)) - 1]
+        if isinstance(state, StoreUnavailable):
+            raise state
+        return state
+
+    async def get(self, env_id: str, request_id: str) -> LeaseRecord | None:
+        return self.record
+
+
+@dataclass
+class FakeResponses:
+    """Attributes: buffered: the response, from its time on."""
+
+    buffered: bytes | None = None
+    available_at: float = 0
+    error: StoreUnavailable | None = None
+    polls: list[float] = field(default_factory=list)
+
+    async def get(self, env_id: str, request_id: str) -> bytes | None:
+        self.polls.append(trio.current_time())
+        if self.error is not None:
+            raise self.error
+        return self.buffered if trio.current_time() >= self.available_at else None
+
+
+@dataclass
+class FakeGateways:
+    records: list[GatewayRecord] = field(default_factory=lambda: [gateway()])
+    error: StoreUnavailable | None = None
+    reads: int = 0
+
+    async def all(self) -> list[GatewayRecord]:
+        self.reads += 1
+        await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+        return list(self.records)
+
+    async def upsert(self, gateway: GatewayRecord) -> None:
+        self.records.append(gateway)
+
+    async def delete(self, gateway_id: str) -> None:
+        self.records = [record for record in self.records if record.id != gateway_id]
+
+
+@dataclass
+class FakeStore:
+    routing: FakeRouting = field(default_factory=FakeRouting)
+    leases: FakeLeases = field(default_factory=FakeLeases)
+    responses: FakeResponses = field(default_factory=FakeResponses)
+    gateways: FakeGateways = field(default_factory=FakeGateways)
+
+
+@dataclass
+class Forwarded:
+    """A call that reached a gateway."""
+
+    host: str
+    port: int
+    connection_id: str
+    lease_id: str
+    timeout: float
+
+
+class FakeBridge:
+    """Every peer is a gateway that does what `forward` says."""
+
+    def __init__(self, forward: Forward) -> None:
+        self.forward = forward
+        self.forwarded: list[Forwarded] = []
+
+    def connect(self, host: str, port: int) -> "FakeChannel":
+        return FakeChannel(self, host, port)
+
+    async def serve(
+        self,
+        handlers: Mapping[str, RpcHandler],
+        *,
+        host: str,
+        port: int,
+        grace: float,
+        task_status: trio.TaskStatus[tuple[str, int]],
+    ) -> None:
+        task_status.started((host, port or 9999))
+        await trio.sleep_forever()
+
+
+class FakeChannel:
+    def __init__(self, bridge: FakeBridge, host: str, port: int) -> None:
+        self.bridge, self.host, self.port = bridge, host, port
+
+    async def call(self, path: str, request: bytes, *, timeout: float) -> bytes:
+        connection_id, data = decode_forward(request)
+        lease_id = read_request(data).lease_id
+        self.bridge.forwarded.append(
+            Forwarded(self.host, self.port, connection_id, lease_id, timeout)
+        )
+        return encode_success(await self.bridge.forward(connection_id, data))
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Rig:
+    """An open executor, and everything around it."""
+
+    executor: Executor
+    store: FakeStore
+    bridge: FakeBridge
+
+    @property
+    def forwarded(self) -> list[Forwarded]:
+        return self.bridge.forwarded
+
+    async def reply_after(self, seconds: float, reply: bytes | None = None) -> None:
+        await trio.sleep(seconds)
+        self.executor.deliver(REQUEST_ID, reply or response())
+
+
+async def acknowledge(connection_id: str, data: bytes) -> bool:
+    await trio.lowlevel.checkpoint()
+    return True
+
+
+async def refuse(connection_id: str, data: bytes) -> bool:
+    await trio.lowlevel.checkpoint()
+    return False
+
+
+@asynccontextmanager
+async def open_rig(
+    *outcomes: AcquireOutcome | StoreUnavailable,
+    forward: Forward = acknowledge,
+    timing: Timing | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[Rig]:
+    store = FakeStore()
+    store.routing.outcomes = list(outcomes) or [NoRoute(NoRouteReason.NONE_HEALTHY)]
+    bridge = FakeBridge(forward)
+    settings = Settings(
+        timing=timing or Timing(),
+        limits=limits or Limits(),
+        listen=Listen(host="127.0.0.1", executor_rpc_port=0, advertise_host="executor-1"),
+    )
+    async with Executor(
+        store, settings=settings, now=lambda: NOW, bridge=cast(Bridge, bridge)
+    ) as executor:
+        yield Rig(executor, store, bridge)
+
+
+async def execute_with_reply(rig: Rig, seconds: float) -> pb.SdkResponse:
+    """Execute the request, whose reply is pushed after so many seconds."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.reply_after, seconds)
+        return await rig.executor.execute(request())
+    raise AssertionError
+
+
+async def failing(rig: Rig) -> str:
+    """Execute the request, and return the syscode that it fails with."""
+    with pytest.raises(SyscodeError) as caught:
+        await rig.executor.execute(request())
+    return caught.value.code

@@ -1,0 +1,170 @@
+"""What an execution leaves behind, however it ends: nothing."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from connect.errors import StoreUnavailable, Syscode
+from connect.state.records import LeaseRecord
+from connect.state.store import AlreadyLeased, Buffered, LeaseState, NoRoute, NoRouteReason
+from tests.rpc.fakes import (
+    REQUEST_ID,
+    execute_with_reply,
+    failing,
+    open_rig,
+    refuse,
+    request,
+    response,
+    route,
+)
+
+UNAVAILABLE = StoreUnavailable("gone")
+OURS = [(REQUEST_ID, "worker-1")]
+
+
+async def test_a_finished_request_is_completed_once_with_its_instance(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        await execute_with_reply(rig, 1)
+        assert rig.store.routing.completed == OURS
+
+
+async def test_a_buffered_response_is_completed_with_the_instance_of_its_lease(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(Buffered(response())) as rig:
+        rig.store.leases.record = LeaseRecord(id="l", executor_host="h", worker_id="worker-7")
+        await rig.executor.execute(request())
+        assert rig.store.routing.completed == [(REQUEST_ID, "worker-7")]
+
+
+async def test_the_reply_to_a_request_leased_by_another_completes_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(AlreadyLeased("lease-x")) as rig:
+        await execute_with_reply(rig, 1)
+        assert rig.store.routing.completed == [(REQUEST_ID, None)]
+
+
+async def test_refused_forwards_leave_nothing_behind(autojump_clock: MockClock) -> None:
+    async with open_rig(route(1), route(2), route(3), forward=refuse) as rig:
+        await failing(rig)
+        assert rig.store.routing.completed == [(REQUEST_ID, "worker-3")]
+
+
+async def test_no_route_after_a_refused_forward_completes_the_held_lease(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route(), NoRoute(NoRouteReason.ALL_AT_CAPACITY), forward=refuse) as rig:
+        assert await failing(rig) == Syscode.ALL_WORKERS_AT_CAPACITY
+        assert rig.store.routing.completed == OURS
+
+
+async def test_an_expired_request_is_completed(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.leases.states = [LeaseState.EXPIRED]
+        await failing(rig)
+        assert rig.store.routing.completed == OURS
+
+
+async def test_an_expired_request_of_another_executor_is_completed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(AlreadyLeased("lease-x")) as rig:
+        rig.store.leases.states = [LeaseState.EXPIRED]
+        await failing(rig)
+        assert rig.store.routing.completed == [(REQUEST_ID, None)]
+
+
+async def test_a_fresh_request_without_route_fails_and_completes_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(NoRoute(NoRouteReason.NONE_HEALTHY)) as rig:
+        assert await failing(rig) == Syscode.NO_HEALTHY_CONNECTION
+        assert rig.store.routing.completed == []
+
+
+async def test_routing_that_fails_is_reported_and_completes_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(UNAVAILABLE) as rig:
+        with pytest.raises(StoreUnavailable):
+            await rig.executor.execute(request())
+        assert rig.store.routing.completed == []
+
+
+async def test_routing_again_that_fails_completes_the_held_lease(autojump_clock: MockClock) -> None:
+    async with open_rig(route(), UNAVAILABLE, forward=refuse) as rig:
+        with pytest.raises(StoreUnavailable):
+            await rig.executor.execute(request())
+        assert rig.store.routing.completed == OURS
+
+
+async def test_a_completion_that_fails_does_not_spoil_the_reply(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.routing.complete_error = UNAVAILABLE
+        assert (await execute_with_reply(rig, 1)).body == b"done"
+
+
+async def test_a_completion_that_hangs_is_given_up(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.routing.complete_delay = 100
+        assert (await execute_with_reply(rig, 1)).body == b"done"
+        assert trio.current_time() == pytest.approx(6)
+
+
+@pytest.mark.parametrize("after", [0.5, 1.5, 3, 7])
+async def test_cancelled_anywhere_after_routing_began_the_request_is_completed(
+    after: float, autojump_clock: MockClock
+) -> None:
+    async def slow(connection_id: str, data: bytes) -> bool:
+        await trio.sleep(1)
+        return True
+
+    async with open_rig(route(), forward=slow) as rig:
+        rig.store.routing.delay = 1
+        with trio.move_on_after(after) as scope:
+            await rig.executor.execute(request())
+        assert scope.cancelled_caught
+        assert rig.store.routing.completed == OURS
+
+
+async def test_cancelled_while_completing_the_completion_is_finished(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.routing.complete_delay = 2
+        with trio.move_on_after(2):
+            await execute_with_reply(rig, 1)
+        assert rig.store.routing.completed == OURS
+
+
+async def test_cancelled_while_another_executor_holds_the_lease_leaves_it_alone(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(AlreadyLeased("lease-x")) as rig:
+        with trio.move_on_after(3):
+            await rig.executor.execute(request())
+        assert rig.store.routing.completed == []
+
+
+async def test_cancelled_while_waiting_for_a_replacement_completes_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(NoRoute(NoRouteReason.ONLY_DRAINING)) as rig:
+        with trio.move_on_after(3):
+            await rig.executor.execute(request())
+        assert rig.store.routing.completed == []
+
+
+async def test_a_reply_after_the_cancellation_is_refused(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.routing.complete_delay = 2
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.executor.execute, request())
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+                assert not rig.executor.deliver(REQUEST_ID, response())

@@ -1,0 +1,97 @@
+"""The table of gateways."""
+
+import structlog
+import trio
+from trio.testing import MockClock
+
+from connect.errors import StoreUnavailable
+from connect.rpc.gateways import GatewayTable, LiveGateways
+from connect.settings import Timing
+from connect.state.records import GatewayStatus
+from tests.rpc.fakes import NOW, FakeGateways, gateway
+
+
+def table(store: FakeGateways, now: float = NOW) -> GatewayTable:
+    return GatewayTable(store, timing=Timing(), now=lambda: now)
+
+
+async def test_active_and_draining_gateways_are_told_apart() -> None:
+    store = FakeGateways(
+        [
+            gateway("a"),
+            gateway("d", status=GatewayStatus.DRAINING),
+            gateway("s", status=GatewayStatus.STARTING),
+        ]
+    )
+    gateways = table(store)
+    await gateways.refresh()
+    assert gateways.live() == LiveGateways(active=("a",), draining=("d",))
+
+
+async def test_a_gateway_is_alive_for_two_heartbeat_intervals() -> None:
+    gateways = table(FakeGateways([gateway("a")]), NOW + 10)
+    await gateways.refresh()
+    assert gateways.live().active == ("a",)
+
+
+async def test_a_gateway_silent_for_longer_is_dead() -> None:
+    gateways = table(FakeGateways([gateway("a")]), NOW + 10.001)
+    await gateways.refresh()
+    assert gateways.live().active == ()
+
+
+async def test_a_gateway_is_reached_at_its_address() -> None:
+    gateways = table(FakeGateways([gateway("a", ip="10.1.1.1", grpc_port=7)]))
+    await gateways.refresh()
+    assert gateways.address("a") == ("10.1.1.1", 7)
+
+
+async def test_a_gateway_without_port_has_the_default_one() -> None:
+    gateways = table(FakeGateways([gateway("a", grpc_port=0)]))
+    await gateways.refresh()
+    assert gateways.address("a") == ("10.0.0.1", 50052)
+
+
+async def test_an_unknown_gateway_has_no_address() -> None:
+    assert table(FakeGateways()).address("a") is None
+
+
+async def test_the_table_is_read_again_at_its_interval(autojump_clock: MockClock) -> None:
+    store = FakeGateways()
+    with trio.move_on_after(3.5):
+        await table(store).run()
+    assert store.reads == 3
+
+
+async def test_the_last_table_outlasts_an_outage_that_is_logged_once(
+    autojump_clock: MockClock,
+) -> None:
+    store = FakeGateways([gateway("a")])
+    gateways = table(store)
+    await gateways.refresh()
+    store.error = StoreUnavailable("down")
+    with structlog.testing.capture_logs() as logs:
+        await gateways.refresh()
+        await gateways.refresh()
+        assert gateways.live().active == ("a",)
+        store.error = None
+        await gateways.refresh()
+    assert [entry["event"] for entry in logs] == [
+        "gateway table not refreshed",
+        "gateway table refreshed again",
+    ]
+
+
+async def test_looking_again_reads_at_once(autojump_clock: MockClock) -> None:
+    store = FakeGateways()
+    await table(store).look_again()
+    assert store.reads == 1
+
+
+async def test_looking_again_is_limited_in_its_rate(autojump_clock: MockClock) -> None:
+    store = FakeGateways()
+    gateways = table(store)
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(gateways.look_again)
+    assert store.reads == 1
