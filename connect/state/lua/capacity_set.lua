@@ -1,0 +1,47 @@
+-- Included: counting requests on workers. A worker's set holds request ids by expiry in
+-- unix seconds; scores above 1e11 were written in milliseconds by others.
+
+local function drop_expired(set, now_ms)
+  redis.call('ZREMRANGEBYSCORE', set, '-inf', string.format('%.3f', now_ms / 1000))
+  redis.call('ZREMRANGEBYSCORE', set, '(100000000000', string.format('%.0f', now_ms))
+end
+
+-- The worker's limit; nil if it has none.
+local function limit_of(capacity)
+  local limit = tonumber(redis.call('GET', capacity) or '')
+  if limit and limit > 0 then
+    return limit
+  end
+  return nil
+end
+
+-- How many requests the worker has, and whether it can take this one, which a worker that
+-- has it already always can.
+local function room_for(set, limit, request, now_ms)
+  local count = redis.call('ZCARD', set)
+  if count >= limit then
+    drop_expired(set, now_ms)
+    count = redis.call('ZCARD', set)
+  end
+  return count, count < limit or redis.call('ZSCORE', set, request) ~= false
+end
+
+local function assign(set, mapping, request, instance, now_ms, mapping_ttl, capacity_ttl)
+  local expiry = math.ceil((now_ms + tonumber(mapping_ttl)) / 1000)
+  redis.call('ZADD', set, string.format('%.0f', expiry), request)
+  redis.call('PEXPIRE', set, capacity_ttl)
+  redis.call('SET', mapping, instance, 'PX', mapping_ttl)
+end
+
+-- False, and nothing is done, if the request is mapped to another instance.
+local function unassign(set, capacity, mapping, request, instance, capacity_ttl)
+  local mapped = redis.call('GET', mapping)
+  if mapped and mapped ~= instance then
+    return false
+  end
+  redis.call('ZREM', set, request)
+  redis.call('DEL', mapping)
+  redis.call('PEXPIRE', set, capacity_ttl)
+  redis.call('PEXPIRE', capacity, capacity_ttl)
+  return true
+end

@@ -1,0 +1,369 @@
+"""The ports of the state store: what the rest of the service may ask of it.
+
+`RedisStore` implements them on Redis, `open_embedded_store` in process through the
+same Lua; both pass one suite of contract tests.
+
+Every method can raise `connect.errors.StoreUnavailable`. When a method is
+cancelled, whether its command took effect is unknown; all of them may be repeated.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from connect.state.records import (
+    AppRecord,
+    ConnectionRecord,
+    GatewayRecord,
+    GroupRecord,
+    LeaseRecord,
+)
+
+__all__ = [
+    "Acquired",
+    "AcquireOutcome",
+    "AcquireRequest",
+    "AlreadyLeased",
+    "AppStore",
+    "Assignment",
+    "Buffered",
+    "CapacityStore",
+    "ConnectionStore",
+    "ExtendOutcome",
+    "ExtendResult",
+    "FunctionLocation",
+    "GatewayStore",
+    "LeaseState",
+    "LeaseStore",
+    "NoRoute",
+    "NoRouteReason",
+    "ResponseStore",
+    "RoutingStore",
+    "SavedResponse",
+    "StateStore",
+]
+
+
+class ConnectionStore(Protocol):
+    """Connections and worker groups with their indexes."""
+
+    async def upsert(
+        self, env_id: str, connection: ConnectionRecord, groups: Sequence[GroupRecord] = ()
+    ) -> None:
+        """Store the connection, its groups and its place in every index, atomically.
+
+        A group that is already stored keeps its creation time; its app id, sync id
+        and feature observations' hash are taken from the argument when set there.
+        """
+        ...
+
+    async def refresh(self, env_id: str, connection: ConnectionRecord) -> bool:
+        """Overwrite status and heartbeat of a stored connection; never create one.
+
+        Returns:
+            False if the connection is not in the store.
+        """
+        ...
+
+    async def delete(self, env_id: str, connection_id: str) -> bool:
+        """Remove the connection from the map, every index, and groups left empty.
+
+        Returns:
+            False if it was not there; repeating is harmless.
+        """
+        ...
+
+    async def get(self, env_id: str, connection_id: str) -> ConnectionRecord | None: ...
+
+    async def all(self, env_id: str, app_id: str | None = None) -> list[ConnectionRecord]:
+        """Return the connections of the environment, or those of one synced app."""
+        ...
+
+    async def group(self, env_id: str, group_hash: str) -> GroupRecord | None: ...
+
+    async def groups(self, env_id: str) -> list[GroupRecord]: ...
+
+    async def of_group(self, env_id: str, group_hash: str) -> list[ConnectionRecord]:
+        """Return the connections of a group, skipping ids whose connection is gone."""
+        ...
+
+
+class LeaseState(Enum):
+    NONE = auto()
+    EXPIRED = auto()
+    LEASED = auto()
+
+
+class ExtendOutcome(Enum):
+    """What became of a lease extension; all but EXTENDED and CURRENT are refusals."""
+
+    EXTENDED = auto()  # a new lease id
+    CURRENT = auto()  # a retry whose ack was lost: the current lease id
+    DROPPED = auto()  # the new lease would be over already; everything is removed
+    NOT_LEASED = auto()
+    OTHER_WORKER = auto()  # a limited worker, and the request is mapped to another or none
+    SUPERSEDED = auto()  # somebody else holds an unexpired lease
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendResult:
+    outcome: ExtendOutcome
+    lease_id: str | None = None  # set for EXTENDED and CURRENT
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """The request is ours, and this is the connection to forward it to.
+
+    Attributes:
+        limited: whether the worker has a capacity limit (and the request counts).
+    """
+
+    lease_id: str
+    connection_id: str
+    gateway_id: str
+    instance_id: str
+    limited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyLeased:
+    """Someone else's lease is live; it names our executor address now."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Buffered:
+    """A response was already buffered; it is taken out of the buffer."""
+
+    response: bytes
+
+
+class NoRouteReason(Enum):
+    ONLY_DRAINING = auto()
+    NONE_HEALTHY = auto()
+    ALL_AT_CAPACITY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoute:
+    """No connection can take the request. A fresh request holds no lease then."""
+
+    reason: NoRouteReason
+
+
+AcquireOutcome = Acquired | AlreadyLeased | Buffered | NoRoute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcquireRequest:
+    """What routing needs to know.
+
+    Attributes:
+        lease_seconds: duration of the lease, from now.
+        gateways: ids of gateways that are active and alive.
+        draining_gateways: ids of gateways that drain and are alive; used only
+            when nothing else is there.
+        excluded: connection ids already tried.
+        held_lease: when routing again, the lease id this executor holds. The lease is
+            renewed under a new id, so that the worker tried before cannot extend it.
+        held_instance: when routing again, the instance id the request is assigned to.
+    """
+
+    env_id: str
+    request_id: str
+    app_id: str
+    function_slug: str
+    executor_host: str
+    executor_port: int
+    lease_seconds: float
+    gateways: Sequence[str]
+    draining_gateways: Sequence[str] = ()
+    excluded: Sequence[str] = ()
+    held_lease: str | None = None
+    held_instance: str | None = None
+
+
+class RoutingStore(Protocol):
+    """The two scripts that bracket a request: one round trip each."""
+
+    async def acquire(self, request: AcquireRequest) -> AcquireOutcome:
+        """Take a buffered response, or route, lease and assign, in one round trip.
+
+        A candidate is READY, its heartbeat at most two worker intervals old, its
+        group serves the function, its gateway is among those given, and its worker has
+        capacity left. Newer groups are preferred, with weight 1 for the oldest to 10
+        for the newest (Connect protocol, section 5). The cost of finding one does not
+        grow with the number of connections as long as most of them are candidates.
+        """
+        ...
+
+    async def complete(self, env_id: str, request_id: str, instance_id: str | None) -> None:
+        """Un-assign the request from the instance, delete its lease and response."""
+        ...
+
+
+class LeaseStore(Protocol):
+    async def lease(
+        self,
+        env_id: str,
+        request_id: str,
+        *,
+        executor_host: str,
+        executor_port: int,
+        seconds: float,
+    ) -> LeaseRecord | AlreadyLeased:
+        """Lease the request if it is free or its lease expired.
+
+        A live lease keeps id, previous id and worker; only the executor's address is
+        replaced by the one given.
+        """
+        ...
+
+    async def extend(
+        self,
+        env_id: str,
+        request_id: str,
+        *,
+        lease_id: str,
+        instance_id: str,
+        seconds: float,
+        limited: bool,
+    ) -> ExtendResult:
+        """Extend by the table of outcomes of the lease operation.
+
+        Args:
+            lease_id: the lease id that the worker holds.
+            seconds: duration of the new lease from now; 0 or less drops the lease.
+            limited: whether the worker's capacity is limited.
+        """
+        ...
+
+    async def state(self, env_id: str, request_id: str) -> LeaseState: ...
+
+    async def get(self, env_id: str, request_id: str) -> LeaseRecord | None: ...
+
+    async def delete(self, env_id: str, request_id: str) -> None: ...
+
+
+class Assignment(Enum):
+    ASSIGNED = auto()
+    UNLIMITED = auto()  # nothing is counted
+    AT_CAPACITY = auto()
+
+
+class CapacityStore(Protocol):
+    """How many requests a worker (an instance id) runs, against its limit."""
+
+    async def set_limit(self, env_id: str, instance_id: str, limit: int) -> None:
+        """Set the worker's limit; 0 or less removes it. Running requests stay counted."""
+        ...
+
+    async def limit(self, env_id: str, instance_id: str) -> int | None: ...
+
+    async def assign(self, env_id: str, instance_id: str, request_id: str) -> Assignment: ...
+
+    async def unassign(self, env_id: str, instance_id: str, request_id: str) -> bool:
+        """Stop counting the request; False if it is mapped to another instance."""
+        ...
+
+    async def load(self, env_id: str, instance_id: str) -> int:
+        """Return how many unexpired requests the worker has."""
+        ...
+
+    async def refresh(self, env_id: str, instance_id: str) -> None:
+        """Keep the worker's capacity keys alive; nothing happens without a limit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SavedResponse:
+    """Outcome of saving a response.
+
+    Attributes:
+        first: False if another response was there before, which then stays.
+        lease: the request's lease, if any: it names the executor to tell.
+    """
+
+    first: bool
+    lease: LeaseRecord | None
+
+
+class ResponseStore(Protocol):
+    """Replies of workers, kept until their executor has them."""
+
+    async def save(self, env_id: str, request_id: str, response: bytes) -> SavedResponse:
+        """Keep the response for `Timing.buffered_response`; the first write wins."""
+        ...
+
+    async def get(self, env_id: str, request_id: str) -> bytes | None: ...
+
+    async def delete(self, env_id: str, request_id: str) -> None: ...
+
+
+class GatewayStore(Protocol):
+    async def upsert(self, gateway: GatewayRecord) -> None: ...
+
+    async def delete(self, gateway_id: str) -> None: ...
+
+    async def all(self) -> list[GatewayRecord]:
+        """Return every stored gateway, dead ones included; unreadable ones are skipped."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionLocation:
+    """Which app serves a function slug, with the function's definition."""
+
+    app: AppRecord
+    slug: str
+
+
+class AppStore(Protocol):
+    """Apps and their functions, as workers registered them (the built-in registry)."""
+
+    async def save(self, env_id: str, app: AppRecord) -> None:
+        """Store the app; slugs that its functions no longer have stop leading to it."""
+        ...
+
+    async def get(self, env_id: str, app_id: str) -> AppRecord | None: ...
+
+    async def all(self, env_id: str) -> list[AppRecord]: ...
+
+    async def find_function(self, env_id: str, slug: str) -> FunctionLocation | None:
+        """Find the app that serves the slug, in one round trip."""
+        ...
+
+    async def function_slugs(self, env_id: str) -> list[str]:
+        """Return every known function slug, for suggestions."""
+        ...
+
+
+class StateStore(Protocol):
+    """All of them together: what the composition root hands around."""
+
+    @property
+    def connections(self) -> ConnectionStore: ...
+    @property
+    def leases(self) -> LeaseStore: ...
+    @property
+    def capacity(self) -> CapacityStore: ...
+    @property
+    def responses(self) -> ResponseStore: ...
+    @property
+    def gateways(self) -> GatewayStore: ...
+    @property
+    def apps(self) -> AppStore: ...
+    @property
+    def routing(self) -> RoutingStore: ...
+
+    async def ping(self) -> None:
+        """Return when the store answers; raise StoreUnavailable otherwise."""
+        ...
+
+    @property
+    def round_trips(self) -> int:
+        """Commands and scripts sent so far, pipelined ones each counted (for metrics)."""
+        ...
