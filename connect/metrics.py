@@ -1,0 +1,88 @@
+"""What the service counts, as Prometheus metrics in a registry of its own.
+
+One `Metrics` object per service; nothing here is global, so that several services can
+live in one process (as in tests).
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+__all__ = ["Metrics"]
+
+_LATENCY_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200,
+)  # fmt: skip
+
+
+class Metrics:
+    """The counters, gauges and histograms of one service, and their registry."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.connections = Gauge(
+            "connect_connections", "Open worker connections.", registry=self.registry
+        )
+        self.connections_opened = Counter(
+            "connect_connections_opened", "Worker sockets accepted.", registry=self.registry
+        )
+        self.connections_closed = Counter(
+            "connect_connections_closed",
+            "Worker connections ended, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.handshake_seconds = Histogram(
+            "connect_handshake_seconds",
+            "From WORKER_CONNECT to GATEWAY_CONNECTION_READY.",
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self.messages = Counter(
+            "connect_messages", "Messages from workers, by kind.", ["kind"], registry=self.registry
+        )
+        self.forwards = Counter(
+            "connect_forwards",
+            "Forwarded requests, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.forward_seconds = Histogram(
+            "connect_forward_seconds",
+            "From Forward to the worker's acknowledgement.",
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self.replies = Counter(
+            "connect_replies",
+            "Replies of workers, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.lease_extensions = Counter(
+            "connect_lease_extensions",
+            "Lease extensions that workers asked for, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.store_failures = Counter(
+            "connect_store_failures",
+            "Operations that the state store did not answer.",
+            ["operation"],
+            registry=self.registry,
+        )
+        self.requests = Counter(
+            "connect_requests",
+            "Requests that this process's executor ended, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "connect_request_seconds",
+            "From the executor's start on a request to its reply.",
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self.store_round_trips = Gauge(
+            "connect_store_round_trips",
+            "Commands sent to the state store by this process.",
+            registry=self.registry,
+        )

@@ -1,0 +1,342 @@
+"""One worker connection: a nursery whose cancel scope ties its tasks together.
+
+Reader, pump, watchdog and status writer live and die together. Whoever ends the
+connection says why; the first reason wins. After that, routing to it has stopped before
+anything else happens; then the last words go out and the state is cleaned up, shielded,
+with deadlines.
+"""
+
+from dataclasses import replace
+
+import trio
+import trio_websocket
+
+from connect.errors import StoreUnavailable
+from connect.nursery.handshake import Joined
+from connect.nursery.outbox import Outbox, PendingForward
+from connect.nursery.services import Services
+from connect.protocol import machine as m
+from connect.protocol.envelope import encode_message
+from connect.protocol.messages.connect import v1 as pb
+from connect.state.records import ConnectionRecord, ConnectionStatus
+
+__all__ = ["Connection"]
+
+_EXECUTOR_REQUEST = int(pb.GatewayMessageType.GATEWAY_EXECUTOR_REQUEST)
+
+# Room for a forward's ack beyond the lease (Connect protocol, section 4, Forward).
+FORWARD_GRACE = 5.0
+
+# Between WORKER_STATUS messages that are recorded (section 4).
+STATUS_SPACING = 2.0
+
+
+class Connection:
+    """The gateway's end of one worker's WebSocket.
+
+    Args:
+        socket: an accepted WebSocket whose reader task runs outside of this object.
+        services: the gateway's surroundings.
+        background: a nursery that outlives the connection, for replies being saved.
+
+    Attributes:
+        joined: what the handshake made of the worker; None before.
+        finished: set when everything is cleaned up.
+        opened: set when the worker has been told that it is ready, or never will be.
+        disconnect: why the connection ended, once it has.
+    """
+
+    def __init__(
+        self,
+        socket: trio_websocket.WebSocketConnection,
+        services: Services,
+        background: trio.Nursery,
+    ) -> None:
+        limits = services.settings.limits
+        self.socket = socket
+        self.services = services
+        self.background = background
+        self.machine = m.ConnectionMachine()
+        self.outbox = Outbox(max_messages=limits.outbox_messages, max_bytes=limits.outbox_bytes)
+        self.store_slots = trio.Semaphore(limits.store_tasks_per_connection)
+        self.joined: Joined | None = None
+        self.finished = trio.Event()
+        self.disconnect: str | None = None
+        self.last_heartbeat = trio.current_time()
+        self.hello_received = trio.Event()
+        self.opened = trio.Event()
+        self.status_due = trio.Event()
+        self.worker_status: pb.WorkerStatusData | None = None
+        self.log = services.log
+        self._status_at = -STATUS_SPACING
+        self._heartbeats_to_answer = 0
+        self._close: tuple[int, str] | None = None
+        self._scope: trio.CancelScope | None = None
+        self._forwards: dict[str, PendingForward] = {}
+        self._in_flight: dict[str, float] = {}
+        self._idle = trio.Event()
+        self._drain_stored = trio.Event()
+
+    # Life
+
+    @property
+    def ending(self) -> bool:
+        """Whether somebody has decided to end this connection."""
+        return self.disconnect is not None
+
+    def attach(self, scope: trio.CancelScope) -> None:
+        """Take the cancel scope that ties the connection's tasks together."""
+        self._scope = scope
+        if self.ending:
+            scope.cancel()
+
+    def end(self, disconnect: str, close: tuple[int, str] | None = None) -> None:
+        """End the connection; only the first call counts.
+
+        Args:
+            disconnect: the reason to record.
+            close: code and reason of the close frame; None when the socket is closed.
+        """
+        if self.ending:
+            return
+        self.disconnect = disconnect
+        self._close = close
+        self.stop_routing()
+        self._idle.set()
+        self.opened.set()
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def stop_routing(self) -> None:
+        """Fail every Forward whose ack is still awaited."""
+        for forward in self._forwards.values():
+            forward.settle(False)
+
+    def apply(self, effects: m.Effects) -> None:
+        """Perform those effects that need no waiting.
+
+        The reader performs the others: joining, and whatever stores data.
+        """
+        for effect in effects:
+            match effect:
+                case m.Send(message):
+                    if not self.outbox.put_control(message):
+                        self.apply(self.machine.write_stalled())
+                case m.AckReceived(request_id):
+                    self._acknowledged(request_id)
+                case m.HeartbeatReceived():
+                    self.last_heartbeat = trio.current_time()
+                    self._heartbeats_to_answer += 1
+                    self._forget_lost_requests()
+                    self.status_due.set()
+                case m.StoreStatus():
+                    self.status_due.set()
+                case m.RouteStopped():
+                    self.stop_routing()
+                case m.StatusReceived(status):
+                    if trio.current_time() - self._status_at >= STATUS_SPACING:
+                        self._status_at = trio.current_time()
+                        self.worker_status = status
+                case m.MessageIgnored(kind, why):
+                    self.log.info("message ignored", kind=kind, why=why)
+                case m.Close(code, reason, disconnect):
+                    self.end(disconnect, (code, reason))
+                case _:
+                    raise AssertionError(f"not an effect to apply here: {effect!r}")
+
+    # Forwarding
+
+    async def forward(self, request_id: str, request: bytes) -> bool:
+        """Send a request to the worker and wait for its ack.
+
+        Args:
+            request_id: the request's id; a second Forward of one that is on its way
+                waits for the same ack.
+            request: GatewayExecutorRequestData, passed on unopened.
+
+        Returns:
+            True once the worker has acked. False if the connection takes no requests,
+            stops doing so before the ack, or no ack comes within the lease + 5 s.
+            Cancelled, the request may still reach the worker.
+        """
+        timing = self.services.settings.timing
+        with trio.move_on_after(timing.lease + FORWARD_GRACE):
+            await self.opened.wait()
+            if not self.machine.routable:
+                # The re-route must find DRAINING stored, or it would come back here.
+                if self.machine.awaits_drain_write:
+                    await self._drain_stored.wait()
+                return False
+            pending = self._forwards.get(request_id)
+            if pending is None:
+                # The waiter is there before the message: no ack can slip by.
+                pending = PendingForward()
+                message = encode_message(_EXECUTOR_REQUEST, request)
+                if not self.outbox.put_data(message, pending):
+                    return False
+                self._forwards[request_id] = pending
+            pending.waiters += 1
+            try:
+                await pending.settled.wait()
+            finally:
+                pending.waiters -= 1
+                if not pending.waiters:
+                    pending.settle(False)  # no one waits: if unsent, it is not sent
+                    if self._forwards.get(request_id) is pending:
+                        del self._forwards[request_id]
+            if not pending.success and self.machine.awaits_drain_write:
+                await self._drain_stored.wait()
+            return bool(pending.success)
+        return False
+
+    def _acknowledged(self, request_id: str) -> None:
+        pending = self._forwards.get(request_id)
+        if pending is None or pending.success is not None:
+            self.log.info("ack for a request that nobody forwards", request_id=request_id)
+            return
+        pending.settle(True)
+        self.touch_in_flight(request_id)
+
+    # Requests that the worker runs
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests the worker has acked and not replied to."""
+        return len(self._in_flight)
+
+    def touch_in_flight(self, request_id: str) -> None:
+        """Note that the worker runs the request, for as long as its lease lasts."""
+        timing = self.services.settings.timing
+        self._in_flight[request_id] = trio.current_time() + timing.lease + timing.lease_grace
+
+    def forget_in_flight(self, request_id: str) -> None:
+        """Note that the worker no longer runs the request."""
+        self._in_flight.pop(request_id, None)
+        if not self._in_flight:
+            self._idle.set()
+
+    def _forget_lost_requests(self) -> None:
+        """Drop requests whose lease must be over: the worker lost them."""
+        now = trio.current_time()
+        for request_id in [r for r, end in self._in_flight.items() if end < now]:
+            self.forget_in_flight(request_id)
+
+    # State
+
+    def record(self) -> ConnectionRecord:
+        """Build the record that the store should hold now."""
+        assert self.joined is not None
+        age = trio.current_time() - self.last_heartbeat
+        return replace(
+            self.joined.connection,
+            status=ConnectionStatus(int(self.machine.status)),
+            last_heartbeat_ms=round((self.services.now() - age) * 1000),
+        )
+
+    async def store_status(self) -> None:
+        """Write status and heartbeat once; count a failure, never raise one.
+
+        A connection that the store has lost (after FLUSHALL, say) is written anew.
+        """
+        joined = self.joined
+        assert joined is not None
+        store = self.services.store
+        record = self.record()
+        try:
+            if not await store.connections.refresh(joined.env_id, record) and not self.ending:
+                await store.connections.upsert(joined.env_id, record, joined.groups)
+            if joined.limited:
+                await store.capacity.refresh(joined.env_id, record.instance_id)
+        except StoreUnavailable as error:
+            self.services.metrics.store_failures.labels("status").inc()
+            self.log.warning("status not stored", error=str(error))
+            self.apply(self.machine.store_answered(failed=True))
+        else:
+            self.apply(self.machine.store_answered(failed=False))
+            if record.status is ConnectionStatus.DRAINING:
+                self._drain_stored.set()
+
+    async def write_statuses(self) -> None:
+        """Write the status whenever it is due, and answer heartbeats; runs until cancelled.
+
+        What is written is always the state of the moment, so that heartbeats that come
+        faster than the store answers need one write between them.
+        """
+        while True:
+            await self.status_due.wait()
+            self.status_due = trio.Event()
+            answers, self._heartbeats_to_answer = self._heartbeats_to_answer, 0
+            await self.store_status()
+            for _ in range(answers):
+                self.apply((m.Send(m.GATEWAY_HEARTBEAT),))
+
+    # Ending
+
+    async def drain(self, deadline: float) -> None:
+        """Bring the connection to an end, letting the worker finish what it runs.
+
+        Sends GATEWAY_CLOSING, waits until nothing is in flight, stores DRAINING, closes
+        with 1001. Returns when the connection is cleaned up.
+
+        Args:
+            deadline: the latest moment (Trio clock) to stop waiting at.
+        """
+        self.apply(self.machine.gateway_draining())
+        with trio.move_on_at(deadline):
+            while self._in_flight and not self.ending:
+                self._idle = trio.Event()
+                await self._idle.wait()
+        effects = self.machine.drain_over()
+        if effects and self.joined is not None:
+            with trio.move_on_after(self.services.settings.timing.cleanup):
+                # DRAINING goes to the store before the close releases waiting Forwards.
+                await self._store_draining()
+        self.apply(effects)
+        await self.finished.wait()
+
+    async def _store_draining(self) -> None:
+        joined = self.joined
+        assert joined is not None
+        record = replace(self.record(), status=ConnectionStatus.DRAINING)
+        try:
+            await self.services.store.connections.refresh(joined.env_id, record)
+        except StoreUnavailable as error:
+            self.log.warning("DRAINING not stored", error=str(error))
+        self._drain_stored.set()
+
+    async def clean_up(self) -> None:
+        """Say the last words, close the socket, remove the connection from the store.
+
+        Shielded, with a deadline; called once the connection's tasks are gone.
+        """
+        self.end("UNEXPECTED")
+        with trio.move_on_after(self.services.settings.timing.cleanup, shield=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._close_socket)
+                nursery.start_soon(self._clean_state)
+        self._drain_stored.set()
+        self.finished.set()
+
+    async def _close_socket(self) -> None:
+        if self._close is None:
+            return
+        with trio.move_on_after(self.services.settings.timing.write):
+            try:
+                for message in self.outbox.take_control():
+                    await self.socket.send_message(message)
+            except trio_websocket.ConnectionClosed:
+                return
+            await self.socket.aclose(*self._close)
+
+    async def _clean_state(self) -> None:
+        joined = self.joined
+        if joined is None:
+            return
+        connections = self.services.store.connections
+        gone = replace(self.record(), status=ConnectionStatus.DISCONNECTING)
+        try:
+            await connections.refresh(joined.env_id, gone)
+            await connections.delete(joined.env_id, gone.id)
+        except StoreUnavailable as error:
+            self.services.metrics.store_failures.labels("disconnect").inc()
+            self.log.warning("connection not removed from the store", error=str(error))

@@ -1,0 +1,145 @@
+"""From WORKER_CONNECT to a stored connection: authenticate, group, sync.
+
+The order of the checks and the syscode of each failure are those of the Connect
+protocol, section 3.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import trio
+
+from connect.config.functions import RegisteredFunction
+from connect.errors import StoreUnavailable, Syscode, SyscodeError
+from connect.nursery.services import Services
+from connect.nursery.sync import build_group, sync_group
+from connect.protocol.durations import format_duration
+from connect.protocol.messages.connect import v1 as pb
+from connect.protocol.tokens import Session
+from connect.state.records import ConnectionRecord, ConnectionStatus, GroupRecord, WorkerAttributes
+
+__all__ = ["Joined", "connection_ready", "join", "publish"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """A worker that has passed the handshake.
+
+    Attributes:
+        limited: whether the worker bounds how many requests it runs.
+        manual_readiness: whether the worker says by WORKER_READY when it takes requests.
+    """
+
+    account_id: str
+    env_id: str
+    connection: ConnectionRecord
+    groups: Sequence[GroupRecord]
+    limited: bool
+    manual_readiness: bool
+
+
+async def join(services: Services, hello: pb.WorkerConnectRequestData) -> Joined:
+    """Check a WORKER_CONNECT, store the connection as CONNECTED, sync its groups.
+
+    Cancelled or failed half-way, it removes the connection record again.
+
+    Raises:
+        SyscodeError: the worker is refused, with the syscode to close with.
+        FunctionConfigError: a function definition is wrong (to be told by SYNC_FAILED).
+        StoreUnavailable: the store did not answer.
+    """
+    limits = services.settings.limits
+    session = services.tokens.verify(hello.auth_data.session_token)
+    allowed = min(session.apps_per_connection, limits.apps_hard_cap)
+    if len(hello.apps) > allowed:
+        raise SyscodeError(
+            Syscode.TOO_MANY_APPS, f"{len(hello.apps)} apps on one connection; {allowed} may be"
+        )
+    built = _build_groups(session, hello, now=services.now())
+    connection = _record(services, hello, {group.app_name: group.hash for group, _ in built})
+    store = services.store
+    limit = hello.max_worker_concurrency or 0
+    try:
+        await store.connections.upsert(session.env_id, connection, [group for group, _ in built])
+        await store.capacity.set_limit(session.env_id, hello.instance_id, limit)
+        groups = [
+            await sync_group(store, group, functions, now=services.now())
+            for group, functions in built
+        ]
+    except BaseException:
+        with (
+            trio.move_on_after(services.settings.timing.cleanup, shield=True),
+            suppress(StoreUnavailable),
+        ):
+            await store.connections.delete(session.env_id, connection.id)
+        raise
+    return Joined(
+        account_id=session.account_id,
+        env_id=session.env_id,
+        connection=replace(
+            connection, synced_groups={group.app_id: group.hash for group in groups}
+        ),
+        groups=groups,
+        limited=limit > 0,
+        manual_readiness=hello.worker_manual_readiness_ack,
+    )
+
+
+async def publish(services: Services, joined: Joined) -> None:
+    """Store the connection again, synced, and READY unless its worker wants to say so.
+
+    From here on executors route to it: whoever holds the connection must know it, and
+    keep a Forward that comes now until the worker has been told that it is ready.
+
+    Raises:
+        StoreUnavailable: the store did not answer.
+    """
+    status = ConnectionStatus.CONNECTED if joined.manual_readiness else ConnectionStatus.READY
+    connection = replace(
+        joined.connection, status=status, last_heartbeat_ms=round(services.now() * 1000)
+    )
+    await services.store.connections.upsert(joined.env_id, connection, joined.groups)
+
+
+def _build_groups(
+    session: Session, hello: pb.WorkerConnectRequestData, *, now: float
+) -> list[tuple[GroupRecord, Sequence[RegisteredFunction]]]:
+    built = []
+    for app in hello.apps:
+        try:
+            built.append(build_group(session.account_id, session.env_id, hello, app, now=now))
+        except ValueError as error:  # JSON that has no canonical form
+            raise SyscodeError(
+                Syscode.INVALID_FUNCTION_CONFIG, f"app {app.app_name!r}: {error}"
+            ) from error
+    return built
+
+
+def _record(
+    services: Services, hello: pb.WorkerConnectRequestData, groups: Mapping[str, str]
+) -> ConnectionRecord:
+    attributes = hello.system_attributes
+    return ConnectionRecord(
+        id=hello.connection_id,
+        gateway_id=services.gateway_id,
+        instance_id=hello.instance_id,
+        groups=groups,
+        status=ConnectionStatus.CONNECTED,
+        last_heartbeat_ms=round(services.now() * 1000),
+        sdk_language=hello.sdk_language,
+        sdk_version=hello.sdk_version,
+        attributes=WorkerAttributes(
+            cpu_cores=attributes.cpu_cores, mem_bytes=attributes.mem_bytes, os=attributes.os
+        ),
+    )
+
+
+def connection_ready(services: Services) -> pb.GatewayConnectionReadyData:
+    """Build the answer that tells a worker its intervals."""
+    timing = services.settings.timing
+    return pb.GatewayConnectionReadyData(
+        heartbeat_interval=format_duration(timing.worker_heartbeat),
+        extend_lease_interval=format_duration(timing.extend_lease),
+        status_interval=format_duration(timing.status_interval),
+    )

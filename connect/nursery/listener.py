@@ -1,0 +1,214 @@
+"""The gateway's port: WebSocket upgrades, ``GET /ready`` and ``GET /v0``.
+
+A request is looked at before the WebSocket library sees it, so that whoever asks for
+something else gets an ordinary HTTP answer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import h11
+import trio
+import trio_websocket
+
+from connect.nursery.gateway import Gateway
+
+__all__ = ["SUBPROTOCOL", "serve_gateway"]
+
+SUBPROTOCOL = "v0.connect.inngest.com"
+PATH = b"/v0/connect"
+
+# A request's head may be this long.
+MAX_HEAD = 16 * 1024
+
+# How long, and how much, is read from a peer that still sends after our close: closing
+# with unread data would reset the connection, and the peer never see the close frame.
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 64 * 1024 * 1024
+
+
+async def serve_gateway(
+    gateway: Gateway,
+    listeners: Sequence[trio.SocketListener],
+    *,
+    connections: trio.Nursery,
+    ready: Callable[[], str | None],
+) -> None:
+    """Accept sockets until cancelled.
+
+    Args:
+        listeners: bound sockets; closed at the end.
+        connections: the nursery that the accepted sockets' tasks live in, so that they
+            outlive the accepting.
+        ready: why the service is not ready, or None when it is.
+    """
+
+    async def handle(stream: trio.SocketStream) -> None:
+        await _handle(gateway, stream, ready)
+
+    await trio.serve_listeners(handle, list(listeners), handler_nursery=connections)
+
+
+async def _handle(
+    gateway: Gateway, stream: trio.SocketStream, ready: Callable[[], str | None]
+) -> None:
+    log = gateway.services.log
+    try:
+        async with stream:
+            head: _Head | _Answer | None = None
+            answer: _Answer | None = None
+            with trio.move_on_after(gateway.services.settings.timing.handshake):
+                head = await _read_head(stream)
+                answer = head if isinstance(head, _Answer) else _answer(head, ready)
+                if answer is not None:
+                    await stream.send_all(answer.encode())
+            if isinstance(head, _Head) and answer is None:
+                await _serve_websocket(gateway, stream, head.raw)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        log.debug("socket lost", error=str(error))
+    except Exception:  # the last resort: one socket ends, not the gateway
+        log.exception("unforeseen failure at the gateway's port")
+
+
+async def _serve_websocket(gateway: Gateway, stream: trio.SocketStream, head: bytes) -> None:
+    limit = gateway.services.settings.limits.message_bytes
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(gateway.services.settings.timing.handshake) as deadline:
+            request = await trio_websocket.wrap_server_stream(
+                nursery, _Prefixed(stream, head), max_message_size=limit, receive_buffer_size=65536
+            )
+            socket = await request.accept(subprotocol=SUBPROTOCOL)
+        if not deadline.cancelled_caught:
+            await gateway.serve_socket(socket)
+        nursery.cancel_scope.cancel()
+    await _linger(stream)
+
+
+async def _linger(stream: trio.SocketStream) -> None:
+    """Read and drop what still comes, for a while, so that our close arrives."""
+    with trio.move_on_after(LINGER_SECONDS):
+        try:
+            await stream.send_eof()
+            left = LINGER_BYTES
+            while left > 0:
+                data = await stream.receive_some(65536)
+                if not data:
+                    return
+                left -= len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A request's head, parsed, and all bytes read so far."""
+
+    request: h11.Request
+    raw: bytes
+
+    def header(self, name: bytes) -> bytes:
+        return b", ".join(value for key, value in self.request.headers if key == name)
+
+    def tokens(self, name: bytes) -> list[bytes]:
+        return [token.strip() for token in self.header(name).split(b",")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: str
+    body: str
+    headers: str = ""
+
+    def encode(self) -> bytes:
+        body = self.body.encode()
+        return (
+            f"HTTP/1.1 {self.status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n{self.headers}\r\n"
+        ).encode() + body
+
+
+async def _read_head(stream: trio.SocketStream) -> _Head | _Answer:
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    raw = b""
+    while True:
+        data = await stream.receive_some(MAX_HEAD)
+        raw += data
+        try:
+            parser.receive_data(data)
+            event = parser.next_event()
+        except h11.RemoteProtocolError as error:
+            return _Answer("400 Bad Request", f"not an HTTP request: {error}\n")
+        if isinstance(event, h11.Request):
+            return _Head(event, raw)
+        if not data or isinstance(event, h11.ConnectionClosed):
+            return _Answer("400 Bad Request", "the request's head is not complete\n")
+
+
+def _answer(head: _Head, ready: Callable[[], str | None]) -> _Answer | None:
+    """Answer a request over HTTP; None if it is an upgrade to be accepted."""
+    path = head.request.target.partition(b"?")[0]
+    if path == PATH:
+        return _refusal(head)
+    if head.request.method not in (b"GET", b"HEAD"):
+        return _Answer("405 Method Not Allowed", "only GET is served here\n", "Allow: GET\r\n")
+    if path == b"/ready":
+        reason = ready()
+        if reason is None:
+            return _Answer("200 OK", "ready\n")
+        return _Answer("503 Service Unavailable", f"{reason}\n")
+    if path == b"/v0":
+        return _Answer("200 OK", ".")
+    return _Answer("404 Not Found", "nothing here; workers connect to /v0/connect\n")
+
+
+def _refusal(head: _Head) -> _Answer | None:
+    if b"websocket" not in [token.lower() for token in head.tokens(b"upgrade")]:
+        return _Answer(
+            "426 Upgrade Required",
+            "this is a WebSocket endpoint\n",
+            "Upgrade: websocket\r\n",
+        )
+    if head.request.method != b"GET" or head.request.http_version < b"1.1":
+        return _Answer("400 Bad Request", "a WebSocket upgrade is a GET of HTTP/1.1\n")
+    if b"upgrade" not in [token.lower() for token in head.tokens(b"connection")]:
+        return _Answer("400 Bad Request", "the header Connection: Upgrade is missing\n")
+    if head.header(b"sec-websocket-version") != b"13":
+        return _Answer(
+            "426 Upgrade Required",
+            "WebSocket version 13 is spoken here\n",
+            "Sec-WebSocket-Version: 13\r\n",
+        )
+    if not head.header(b"sec-websocket-key"):
+        return _Answer("400 Bad Request", "the header Sec-WebSocket-Key is missing\n")
+    if SUBPROTOCOL.encode() not in head.tokens(b"sec-websocket-protocol"):
+        return _Answer(
+            "400 Bad Request",
+            f"the WebSocket subprotocol {SUBPROTOCOL} is required "
+            "(header Sec-WebSocket-Protocol)\n",
+        )
+    return None
+
+
+class _Prefixed(trio.abc.Stream):
+    """A stream whose first bytes have been read already."""
+
+    def __init__(self, stream: trio.SocketStream, prefix: bytes) -> None:
+        self._stream = stream
+        self._prefix = prefix
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._prefix:
+            await trio.lowlevel.checkpoint()
+            data, self._prefix = self._prefix, b""
+            return data
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        """Leave the closing to the stream's owner, who lingers first."""
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,35 @@
+"""The one writer of a connection's socket."""
+
+import trio
+import trio_websocket
+
+from connect.nursery.connection import Connection
+
+__all__ = ["pump"]
+
+
+async def pump(connection: Connection) -> None:
+    """Write what the outbox holds, control before data, until the connection ends.
+
+    A write in progress is never cut in two by a cancellation: it is shielded, with the
+    write deadline. A worker that does not take a message by then is disconnected without
+    a close frame, for which there is no room on the wire any more.
+    """
+    seconds = connection.services.settings.timing.write
+    while True:
+        message = await connection.outbox.get()
+        with trio.move_on_after(seconds, shield=True) as scope:
+            try:
+                await connection.socket.send_message(message)
+            except trio_websocket.ConnectionClosed as closed:
+                reason = closed.reason
+                connection.end(
+                    connection.machine.socket_closed(
+                        reason.code if reason else None, reason.reason if reason else None
+                    )
+                )
+                return
+        if scope.cancelled_caught:
+            connection.machine.write_stalled()
+            connection.end("write timed out")
+            return

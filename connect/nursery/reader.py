@@ -1,0 +1,114 @@
+"""The one reader of a connection's socket: messages in, effects performed."""
+
+import trio
+import trio_websocket
+
+from connect.config.functions import FunctionConfigError
+from connect.errors import ConnectError, StoreUnavailable, Syscode, SyscodeError
+from connect.nursery.connection import Connection
+from connect.nursery.handshake import connection_ready, join, publish
+from connect.nursery.table import ConnectionTable
+from connect.nursery.work import extend_lease, keep_reply
+from connect.protocol import machine as m
+from connect.protocol.messages.connect import v1 as pb
+
+__all__ = ["read"]
+
+
+async def read(connection: Connection, table: ConnectionTable, nursery: trio.Nursery) -> None:
+    """Read messages until the connection ends, one at a time.
+
+    Control messages take effect at once. Storing replies and extending leases happens in
+    tasks of their own, so that a slow store delays no heartbeat; when
+    `Limits.store_tasks_per_connection` of them are busy, reading pauses.
+
+    Args:
+        table: where the connection is entered once its worker has joined.
+        nursery: the connection's nursery, for tasks that begin once the worker has joined.
+    """
+    try:
+        while not connection.ending:
+            try:
+                data = await connection.socket.get_message()
+            except trio_websocket.ConnectionClosed as closed:
+                reason = closed.reason
+                connection.end(
+                    connection.machine.socket_closed(
+                        reason.code if reason else None, reason.reason if reason else None
+                    )
+                )
+                return
+            if isinstance(data, bytes):
+                effects = connection.machine.receive(data)
+            else:
+                effects = connection.machine.not_a_message()
+            for effect in effects:
+                await _perform(connection, table, nursery, effect)
+    except Exception:  # the last resort: one connection ends, not the gateway
+        connection.log.exception("unforeseen failure in a connection")
+        connection.apply(connection.machine.failed())
+
+
+async def _perform(
+    connection: Connection, table: ConnectionTable, nursery: trio.Nursery, effect: m.Effect
+) -> None:
+    connection.services.metrics.messages.labels(type(effect).__name__).inc()
+    match effect:
+        case m.ReplyReceived():
+            await connection.store_slots.acquire()
+            connection.background.start_soon(keep_reply, connection, effect)
+        case m.ExtendLease():
+            await connection.store_slots.acquire()
+            connection.background.start_soon(extend_lease, connection, effect)
+        case m.Join(hello):
+            await _join(connection, table, nursery, hello)
+        case _:
+            connection.apply((effect,))
+
+
+async def _join(
+    connection: Connection,
+    table: ConnectionTable,
+    nursery: trio.Nursery,
+    hello: pb.WorkerConnectRequestData,
+) -> None:
+    services = connection.services
+    machine = connection.machine
+    connection.hello_received.set()
+    connection.log = connection.log.bind(
+        connection_id=hello.connection_id, instance_id=hello.instance_id
+    )
+    started = trio.current_time()
+    try:
+        await table.make_room(hello.connection_id)
+        joined = connection.joined = await join(services, hello)
+        # Known here before executors can find it in the store.
+        table.enter(connection)
+        await publish(services, joined)
+    except FunctionConfigError as error:
+        code = Syscode.INVALID_FUNCTION_CONFIG
+        connection.log.warning("worker refused", code=code, reason=str(error))
+        tell = pb.SystemError(code=code, message=str(error))
+        connection.apply(machine.join_failed(code, tell=tell))
+    except SyscodeError as error:
+        connection.log.warning("worker refused", code=error.code, reason=error.message)
+        tell = None
+        if error.code == Syscode.INVALID_FUNCTION_CONFIG:
+            tell = pb.SystemError(code=error.code, message=error.message)
+        connection.apply(machine.join_failed(error.code, tell=tell))
+    except StoreUnavailable as error:
+        services.metrics.store_failures.labels("handshake").inc()
+        connection.log.error("handshake failed: the store does not answer", error=str(error))
+        connection.apply(machine.join_failed(Syscode.INTERNAL_ERROR, internal=True))
+    except ConnectError as error:
+        connection.log.error("handshake failed", error=str(error))
+        connection.apply(machine.join_failed(Syscode.INTERNAL_ERROR, internal=True))
+    else:
+        connection.last_heartbeat = trio.current_time()
+        nursery.start_soon(connection.write_statuses)
+        connection.apply(machine.joined(connection_ready(services)))
+        connection.opened.set()
+        services.metrics.handshake_seconds.observe(trio.current_time() - started)
+        connection.log.info(
+            "worker connected", apps=sorted(joined.connection.groups), sdk=hello.sdk_language
+        )

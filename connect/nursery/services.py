@@ -1,0 +1,45 @@
+"""What every connection of a gateway shares: the ports and settings around it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from connect.metrics import Metrics
+from connect.protocol.tokens import SessionTokens
+from connect.settings import Settings
+from connect.state.store import StateStore
+
+__all__ = ["ReplySender", "Services"]
+
+
+class ReplySender(Protocol):
+    """The way to executors: implemented by the RPC channels."""
+
+    async def reply(self, host: str, port: int, response: bytes) -> bool:
+        """Push an SDKResponse to the executor at this address, best effort.
+
+        Returns:
+            Whether the executor took it. Never raises for an unreachable one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The surroundings of a gateway.
+
+    Attributes:
+        gateway_id: a ULID, new with every start of the process.
+        now: unix time in seconds.
+    """
+
+    gateway_id: str
+    settings: Settings
+    store: StateStore
+    tokens: SessionTokens
+    replies: ReplySender
+    metrics: Metrics
+    log: FilteringBoundLogger
+    now: Callable[[], float]

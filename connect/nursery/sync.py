@@ -1,0 +1,105 @@
+"""Sync of worker groups: from the code a worker brings to an app id and a sync id.
+
+The built-in registry of state.md's "Sync of a group": an app's id is the UUIDv5 of its
+environment and name, so that every gateway comes to the same one.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from connect.config.functions import RegisteredFunction, parse_functions
+from connect.protocol.messages.connect import v1 as pb
+from connect.state.hashes import group_hash
+from connect.state.records import AppRecord, GroupRecord
+from connect.state.store import StateStore
+
+__all__ = ["build_group", "sync_group"]
+
+
+def build_group(
+    account_id: str,
+    env_id: str,
+    hello: pb.WorkerConnectRequestData,
+    app: pb.AppConfiguration,
+    *,
+    now: float,
+) -> tuple[GroupRecord, Sequence[RegisteredFunction]]:
+    """Work out the group of one app of a worker, without its app id and sync id.
+
+    Args:
+        now: unix time in seconds, for a group that turns out to be new.
+
+    Raises:
+        FunctionConfigError: the app's functions are not a valid function list.
+    """
+    functions = parse_functions(app.functions)
+    observations = bytes(app.feature_observations)
+    return (
+        GroupRecord(
+            account_id=account_id,
+            env_id=env_id,
+            app_name=app.app_name,
+            app_version=app.app_version or "",
+            sdk_language=hello.sdk_language,
+            sdk_version=hello.sdk_version,
+            sdk_platform=hello.platform or "",
+            functions=tuple(function.slug for function in functions),
+            hash=group_hash(
+                account_id=account_id,
+                env_id=env_id,
+                sdk_language=hello.sdk_language,
+                sdk_version=hello.sdk_version,
+                platform=hello.platform,
+                app_version=app.app_version,
+                functions=app.functions,
+            ),
+            feature_observations_hash=(
+                hashlib.sha256(observations).hexdigest() if observations else ""
+            ),
+            created_at=datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z"),
+        ),
+        functions,
+    )
+
+
+async def sync_group(
+    store: StateStore,
+    group: GroupRecord,
+    functions: Sequence[RegisteredFunction],
+    *,
+    now: float,
+) -> GroupRecord:
+    """Give the group its app id and sync id, registering the app if need be.
+
+    A stored group with the same hash that is synced, with the same feature
+    observations, lends its ids; else the app is registered anew.
+
+    Args:
+        now: unix time in seconds.
+
+    Raises:
+        StoreUnavailable: the store did not answer.
+    """
+    stored = await store.connections.group(group.env_id, group.hash)
+    if (
+        stored is not None
+        and stored.app_id
+        and stored.sync_id
+        and stored.feature_observations_hash == group.feature_observations_hash
+    ):
+        return replace(group, app_id=stored.app_id, sync_id=stored.sync_id)
+    app = AppRecord(
+        id=str(uuid.uuid5(uuid.UUID(group.env_id), group.app_name)),
+        name=group.app_name,
+        version=group.app_version,
+        sync_id=str(uuid.uuid4()),
+        functions=tuple(function.definition for function in functions),
+        sdk_language=group.sdk_language,
+        sdk_version=group.sdk_version,
+        synced_at_ms=round(now * 1000),
+    )
+    await store.apps.save(group.env_id, app)
+    return replace(group, app_id=app.id, sync_id=app.sync_id)

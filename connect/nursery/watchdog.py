@@ -1,0 +1,30 @@
+"""Deadlines of one connection: the handshake's, then the heartbeats'."""
+
+import trio
+
+from connect.nursery.connection import Connection
+
+__all__ = ["watch"]
+
+
+async def watch(connection: Connection) -> None:
+    """End the connection when its worker is too slow or too silent; wake only then.
+
+    WORKER_CONNECT has to come within `Timing.handshake`; after the handshake, more than
+    `Timing.heartbeat_misses` intervals without a heartbeat are too many (Connect
+    protocol, sections 3 and 4).
+    """
+    timing = connection.services.settings.timing
+    with trio.move_on_after(timing.handshake):
+        await connection.hello_received.wait()
+    connection.apply(connection.machine.handshake_timed_out())
+
+    silence = timing.heartbeat_misses * timing.worker_heartbeat
+    while True:
+        # A heartbeat moves the deadline; one wake-up per silence is enough to see it.
+        deadline = connection.last_heartbeat + silence
+        if trio.current_time() > deadline:
+            connection.apply(connection.machine.heartbeats_missed())
+            return
+        # Just past the deadline: "more than" five intervals, not five.
+        await trio.sleep_until(deadline + 0.001)
