@@ -256,19 +256,15 @@ class ConnectionMachine:
         return self._close(POLICY_VIOLATION, Syscode.HELLO_TIMEOUT)
 
     def joined(self, ready: pb.GatewayConnectionReadyData) -> Effects:
-        """Finish the handshake: the worker is known and its apps are synced.
+        """Finish the handshake: the worker is known, its apps synced, its status stored.
 
         Args:
             ready: the intervals to tell the worker.
         """
         if self.phase is not Phase.JOINING:
             return ()
-        message = Send(envelope.encode_message(Kind.GATEWAY_CONNECTION_READY, bytes(ready)))
-        if self._manual_readiness:
-            self.phase = Phase.CONNECTED
-            return (message,)
-        self.phase = Phase.READY
-        return (message, StoreStatus())
+        self.phase = Phase.CONNECTED if self._manual_readiness else Phase.READY
+        return (Send(envelope.encode_message(Kind.GATEWAY_CONNECTION_READY, bytes(ready))),)
 
     def join_failed(
         self, code: str, *, internal: bool = False, tell: pb.SystemError | None = None

@@ -69,12 +69,15 @@ class GatewayTable:
             await self._read()
 
     async def look_again(self) -> None:
-        """Read the table now, unless that was done a moment ago.
+        """Read the table as it is now, or a moment later if it was read just before.
 
-        For what a request misses: a gateway that has just started, say.
+        For what a request misses: a gateway that has just started, say. Requests that ask
+        at the same time share one read.
         """
+        asked_at = trio.current_time()
         async with self._reading:
-            if trio.current_time() - self._read_at >= _LOOK_AGAIN_SECONDS:
+            if self._read_at < asked_at:
+                await trio.sleep_until(self._read_at + _LOOK_AGAIN_SECONDS)
                 await self._read()
 
     async def run(self) -> None:

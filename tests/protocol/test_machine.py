@@ -131,7 +131,6 @@ def test_a_joined_worker_is_ready_at_once() -> None:
     machine.receive(hello())
     effects = machine.joined(READY_DATA)
     assert sent_kinds(effects) == [Kind.GATEWAY_CONNECTION_READY]
-    assert m.StoreStatus() in effects
     assert machine.status == pb.ConnectionStatus.READY
     assert machine.routable
 

@@ -95,3 +95,15 @@ async def test_looking_again_is_limited_in_its_rate(autojump_clock: MockClock) -
         for _ in range(50):
             nursery.start_soon(gateways.look_again)
     assert store.reads == 1
+
+
+async def test_looking_again_right_after_a_read_waits_a_moment_and_reads(
+    autojump_clock: MockClock,
+) -> None:
+    store = FakeGateways()
+    gateways = table(store)
+    await gateways.refresh()
+    started = trio.current_time()
+    await gateways.look_again()
+    assert store.reads == 2
+    assert 0 < trio.current_time() - started <= 0.1
