@@ -44,6 +44,7 @@ class GatewayTable:
         self._now = now
         self._gateways: dict[str, GatewayRecord] = {}
         self._read_at = -float("inf")
+        self._reads = 0
         self._reading = trio.Lock()
         self._outage = False
 
@@ -74,9 +75,9 @@ class GatewayTable:
         For what a request misses: a gateway that has just started, say. Requests that ask
         at the same time share one read.
         """
-        asked_at = trio.current_time()
+        reads = self._reads
         async with self._reading:
-            if self._read_at < asked_at:
+            if self._reads == reads:
                 await trio.sleep_until(self._read_at + _LOOK_AGAIN_SECONDS)
                 await self._read()
 
@@ -88,6 +89,7 @@ class GatewayTable:
 
     async def _read(self) -> None:
         self._read_at = trio.current_time()
+        self._reads += 1
         try:
             gateways = await self._store.all()
         except StoreUnavailable as error:
