@@ -166,6 +166,7 @@ class Tenant:
     Attributes:
         signing_keys: keys of the form ``signkey-<env>-<hex>``; without any, workers
             need no Authorization header (development).
+        event_keys: keys that ``POST /e/{key}`` takes, besides whoever shows a signing key.
         session_secret: key for session tokens (HS256); all gateways and API
             processes of a deployment must share it. None makes a random one, which
             is right only while all roles run in one process.
@@ -174,6 +175,7 @@ class Tenant:
     account_id: str = DEVELOPMENT_ACCOUNT_ID
     env_id: str = DEVELOPMENT_ENV_ID
     signing_keys: tuple[str, ...] = field(default=(), repr=False)
+    event_keys: tuple[str, ...] = field(default=(), repr=False)
     session_secret: str | None = field(default=None, repr=False)
 
 

@@ -98,6 +98,6 @@ def happened(journal: Sequence[JournalEntry], what: Happening) -> list[JournalEn
 
 async def until_happened(journal: Sequence[JournalEntry], what: Happening) -> JournalEntry:
     with trio.fail_after(3):
-        while not (found := happened(journal, what)):  # noqa: ASYNC110 - a list has no event
+        while not (found := happened(journal, what)):
             await trio.sleep(0.005)
     return found[0]

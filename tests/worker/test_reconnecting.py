@@ -73,7 +73,7 @@ async def test_a_reply_written_to_a_lost_connection_is_flushed_at_once(
 
     await first.socket.aclose(1011)
     with trio.fail_after(3):
-        while not gateway.flushed:  # noqa: ASYNC110 - a list has no event
+        while not gateway.flushed:
             await trio.sleep(0.005)
 
     assert gateway.flushed[0].request_id == "r1"
@@ -90,10 +90,10 @@ async def test_a_reply_without_any_connection_is_flushed(
 
     await first.socket.aclose(1011)
     with trio.fail_after(3):
-        while len(gateway.starts) < 3:  # noqa: ASYNC110 - a list has no event
+        while len(gateway.starts) < 3:
             await trio.sleep(0.005)
         gate.release.set()
-        while not gateway.flushed:  # noqa: ASYNC110 - a list has no event
+        while not gateway.flushed:
             await trio.sleep(0.005)
 
     assert gateway.flushed[0].request_id == "r1"
@@ -341,7 +341,7 @@ async def test_shutdown_gives_up_connecting(gateway: FakeGateway, make_worker: M
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.run)
-            while len(gateway.starts) < 2:  # noqa: ASYNC110 - a list has no event
+            while len(gateway.starts) < 2:
                 await trio.sleep(0.005)
             worker.shutdown()
 
@@ -353,7 +353,7 @@ async def test_an_api_that_is_not_there_is_tried_until_it_is(
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.run)
-            while len(journal) < 2:  # noqa: ASYNC110 - a list has no event
+            while len(journal) < 2:
                 await trio.sleep(0.005)
             nursery.cancel_scope.cancel()
 
@@ -371,7 +371,7 @@ async def test_replies_wait_when_neither_gateway_nor_api_is_there(
     await first.socket.aclose(1011)
 
     with trio.fail_after(3):
-        while not gateway.flushed:  # noqa: ASYNC110 - a list has no event
+        while not gateway.flushed:
             await trio.sleep(0.005)
 
     assert gateway.flush_attempts == 4

@@ -1,0 +1,136 @@
+"""The worker API: opening a connection, and the way around a broken one for replies."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from ulid import ULID
+
+from connect.api.endpoints import choose_gateway, gateway_endpoint
+from connect.api.http import Access, ApiError, protobuf_response, read_body
+from connect.errors import MalformedMessage
+from connect.protocol.codec import decode
+from connect.protocol.messages.connect import v1 as pb
+from connect.protocol.tokens import SessionTokens
+from connect.settings import Listen, Settings
+from connect.state.records import GatewayRecord
+from connect.state.store import StateStore
+
+__all__ = ["ReplySender", "WorkerApi"]
+
+_log = structlog.get_logger(__name__)
+
+_EXECUTOR_PORT = Listen().executor_rpc_port  # of executors that write none into a lease
+
+
+class ReplySender(Protocol):
+    """Brings replies to executors."""
+
+    async def reply(self, host: str, port: int, response: bytes) -> bool:
+        """Push an encoded SDKResponse to an executor; False if it did not get there."""
+        ...
+
+
+class WorkerApi:
+    """``POST /v0/connect/start`` and ``POST /v0/connect/flush`` (Connect protocol, section 3).
+
+    Args:
+        sample: picks random gateways.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        *,
+        settings: Settings,
+        access: Access,
+        tokens: SessionTokens,
+        replies: ReplySender,
+        now: Callable[[], float],
+        sample: Callable[[Sequence[GatewayRecord], int], Sequence[GatewayRecord]] = random.sample,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._access = access
+        self._tokens = tokens
+        self._replies = replies
+        self._now = now
+        self._sample = sample
+
+    async def start(self, request: Request) -> Response:
+        """Send a worker to a gateway, with a token for it."""
+        settings, now = self._settings, self._now()
+        sync_token = self._access.presented(request)
+        body = await read_body(request, settings.limits.start_body_bytes)
+        try:
+            asked = decode(pb.StartRequest, body)
+        except MalformedMessage as error:
+            raise ApiError(400, f"the body is {error}", code="invalid_body") from error
+        gateway = choose_gateway(
+            await self._store.gateways.all(),
+            asked.exclude_gateways,
+            oldest_heartbeat_ms=(now - 2 * settings.timing.gateway_heartbeat) * 1000,
+            sample=self._sample,
+        )
+        if gateway is None:
+            raise ApiError(503, "no gateway is available", code="no_gateway_available")
+        try:
+            endpoint = gateway_endpoint(
+                gateway,
+                public_url=settings.listen.gateway_url,
+                host_header=request.headers.get("host"),
+                secure=_came_by_tls(request),
+            )
+        except ValueError as error:
+            raise ApiError(400, str(error)) from error
+        response = pb.StartResponse(
+            connection_id=str(ULID.from_timestamp(now)),
+            gateway_endpoint=endpoint,
+            gateway_group=gateway.group,
+            session_token=self._tokens.issue(
+                settings.tenant.account_id,
+                settings.tenant.env_id,
+                apps_per_connection=settings.limits.apps_per_connection,
+            ),
+            sync_token=sync_token,
+        )
+        return protobuf_response(bytes(response))
+
+    async def flush(self, request: Request) -> Response:
+        """Take a reply that its worker could not bring over its socket.
+
+        It is saved as a reply over the socket is, and then pushed to the executor that
+        waits for it; without the push, the executor finds it in the buffer.
+        """
+        self._access.presented(request)
+        body = await read_body(request, self._settings.limits.message_bytes)
+        try:
+            response = decode(pb.SdkResponse, body)
+        except MalformedMessage as error:
+            raise ApiError(400, f"the body is {error}", code="invalid_body") from error
+        if not response.request_id:
+            raise ApiError(400, "the response has no request id", code="invalid_body")
+        if response.env_id != self._settings.tenant.env_id:
+            status = 403 if response.env_id else 400
+            raise ApiError(status, f"the environment {response.env_id!r} is not this one")
+        saved = await self._store.responses.save(response.env_id, response.request_id, body)
+        log = _log.bind(request_id=response.request_id)
+        if not saved.first:
+            log.info("reply flushed again; the first one stays")
+        elif saved.lease is not None and saved.lease.executor_host:
+            port = saved.lease.executor_port or _EXECUTOR_PORT
+            pushed = False
+            with trio.move_on_after(self._settings.timing.rpc):
+                pushed = await self._replies.reply(saved.lease.executor_host, port, body)
+            if not pushed:
+                log.info("flushed reply not pushed; its executor will find it")
+        return protobuf_response(bytes(pb.FlushResponse(request_id=response.request_id)))
+
+
+def _came_by_tls(request: Request) -> bool:
+    forwarded = request.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
+    return request.url.scheme == "https" or forwarded in ("https", "wss")

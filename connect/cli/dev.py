@@ -1,0 +1,103 @@
+"""``connect dev``: everything in one process, with a demo worker and a first request."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from connect.cli.options import service_options, settings_from
+
+if TYPE_CHECKING:
+    import trio
+
+    from connect.app import Service
+    from connect.cli.announce import Announcer
+    from connect.settings import Settings
+    from connect.worker import Worker
+
+__all__ = ["dev"]
+
+DEMO_FUNCTION = "demo-hello"
+DEMO_DATA = {"name": "Ada"}
+
+
+@click.command()
+@service_options
+@click.option("--no-demo", is_flag=True, help="Run no demo worker and send no request.")
+def dev(no_demo: bool, **options: Any) -> None:
+    """Run everything in one process, for development.
+
+    Starts the service with a demo worker, sends one request through it and prints the
+    reply, then stays up until Ctrl-C.
+    """
+    import trio
+
+    from connect.cli.announce import Announcer
+    from connect.logs import configure_logging
+
+    settings = settings_from(options)
+    configure_logging(level=options["log_level"], fmt=options["log_format"])
+    announcer = Announcer(
+        print_addresses=options["print_addresses"], address_file=options["address_file"]
+    )
+    trio.run(_dev, settings, announcer, not no_demo)
+
+
+async def _dev(settings: "Settings", announcer: "Announcer", demo: bool) -> None:
+    import trio
+
+    from connect.app import open_service, termination
+
+    with termination() as wait_for_signal:
+        async with open_service(settings) as service, trio.open_nursery() as nursery:
+            worker = await _run_demo(service, nursery) if demo else None
+            announcer.announce(service.addresses)
+            _suggest(service, demo=demo)
+            await wait_for_signal()
+            if worker is not None:
+                worker.shutdown()
+
+
+async def _run_demo(service: "Service", nursery: "trio.Nursery") -> "Worker | None":
+    """Start the demo worker, have it run one function, print the reply."""
+    import httpx
+
+    from connect.demo import app
+    from connect.worker import Worker
+
+    api = service.addresses.api
+    keys = service.settings.tenant.signing_keys
+    if api is None:
+        return None
+    click.echo("==> Starting the demo worker: it dials the gateway, as any worker does")
+    worker = Worker(app, api_url=api, signing_key=keys[0] if keys else None)
+    await nursery.start(worker.run)
+    click.echo(f"==> Sending one request: {DEMO_FUNCTION} with {json.dumps(DEMO_DATA)}")
+    headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
+    async with httpx.AsyncClient(base_url=api, headers=headers, timeout=30) as client:
+        response = await client.post(
+            "/v0/invoke", json={"function": DEMO_FUNCTION, "data": DEMO_DATA}
+        )
+    run = response.json()
+    if response.status_code == 200 and run["status"] == "completed":
+        click.secho(f"==> Reply: {json.dumps(run['result'])} ({run['duration_ms']} ms)", fg="green")
+    else:
+        click.secho(f"==> The request failed: {json.dumps(run)}", fg="red")
+    return worker
+
+
+def _suggest(service: "Service", *, demo: bool) -> None:
+    addresses = service.addresses.as_json()
+    click.echo("\nListening:")
+    for name, address in addresses.items():
+        click.echo(f"  {name.replace('_', ' '):13} {address}")
+    url = "" if addresses.get("api", "").endswith(":8288") else f" --url {addresses.get('api')}"
+    function = "demo-steps" if demo else "my-app-hello"
+    command = "python -m connect"
+    click.echo("\nTry next, in another terminal (with .venv/bin on the PATH):")
+    click.echo(f"  {command} invoke {function} --json{url}")
+    click.echo(f"  {command} worker module:app{url}")
+    click.echo(
+        f"  curl {addresses.get('api')}/v0/connect/envs/{service.settings.tenant.env_id}/conns"
+    )
+    click.echo("\nCtrl-C ends it.")

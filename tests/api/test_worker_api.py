@@ -1,0 +1,246 @@
+"""Tests of the worker API: ``/v0/connect/start`` and ``/v0/connect/flush``."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+from ulid import ULID
+
+from connect.protocol.messages.connect import v1 as pb
+from connect.settings import (
+    DEVELOPMENT_ACCOUNT_ID,
+    DEVELOPMENT_ENV_ID,
+    Limits,
+    Listen,
+    Settings,
+)
+from connect.state.records import LeaseRecord
+from tests.api.fakes import AUTHORIZED, KEY, KEYS, TOKENS, Store, gateway, open_api
+
+START = "/v0/connect/start"
+FLUSH = "/v0/connect/flush"
+LEASE = LeaseRecord(id="lease", executor_host="10.1.1.1", executor_port=4000)
+REPLY = bytes(pb.SdkResponse(request_id="r1", env_id=DEVELOPMENT_ENV_ID, body=b"{}"))
+
+
+async def test_start_hands_out_a_gateway_a_connection_id_and_a_token(mock_clock: MockClock) -> None:
+    async with open_api() as api:
+        response = await api.client.post(START, headers={"x-inngest-env": "branch"})
+
+    started = pb.StartResponse().parse(response.content)
+    session = TOKENS.verify(started.session_token)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert str(ULID.from_str(started.connection_id)) == started.connection_id
+    assert started.gateway_endpoint == "ws://api:8289/v0/connect"
+    assert started.gateway_group == "default"
+    assert started.sync_token == ""
+    assert (session.account_id, session.env_id) == (DEVELOPMENT_ACCOUNT_ID, DEVELOPMENT_ENV_ID)
+    assert session.apps_per_connection == Limits().apps_per_connection
+
+
+async def test_start_echoes_the_presented_key_as_sync_token(mock_clock: MockClock) -> None:
+    async with open_api(keys=KEYS) as api:
+        response = await api.client.post(START, headers=AUTHORIZED)
+
+    assert pb.StartResponse().parse(response.content).sync_token == KEY
+
+
+@pytest.mark.parametrize(
+    ("authorization", "message"),
+    [
+        ({}, "a signing key is required"),
+        ({"authorization": "Bearer signkey-test-99999999"}, "the signing key is not known"),
+    ],
+)
+@pytest.mark.parametrize("path", [START, FLUSH])
+async def test_a_worker_without_a_known_key_is_refused(
+    path: str, authorization: dict[str, str], message: str, mock_clock: MockClock
+) -> None:
+    async with open_api(keys=KEYS) as api:
+        response = await api.client.post(path, headers=authorization, content=REPLY)
+
+    assert response.status_code == 401
+    assert response.json() == {
+        "error": message,
+        "code": "connect_authentication_failed",
+        "status": 401,
+    }
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+async def test_start_avoids_excluded_gateways(mock_clock: MockClock) -> None:
+    store = Store(all_gateways=[gateway("a", group="blue"), gateway("b", group="green")])
+    body = bytes(pb.StartRequest(exclude_gateways=["blue"]))
+    async with open_api(store) as api:
+        response = await api.client.post(START, content=body)
+
+    assert pb.StartResponse().parse(response.content).gateway_group == "green"
+
+
+async def test_start_refuses_a_body_that_is_no_start_request(mock_clock: MockClock) -> None:
+    async with open_api() as api:
+        response = await api.client.post(START, content=b"\xff\xff")
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_body")
+    assert response.json()["error"].startswith("the body is not a StartRequest")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_start_refuses_a_body_over_the_limit(declared: bool, mock_clock: MockClock) -> None:
+    settings = Settings(limits=Limits(start_body_bytes=100))
+
+    async def chunks() -> object:
+        for _ in range(20):
+            yield b"x" * 10
+
+    content = b"x" * 101 if declared else chunks()
+    async with open_api(settings=settings) as api:
+        response = await api.client.post(START, content=content)  # type: ignore[arg-type] # either
+
+    assert response.status_code == 413
+    assert response.json()["error"] == "the body is larger than 100 bytes"
+
+
+async def test_start_without_a_living_gateway_is_unavailable(autojump_clock: MockClock) -> None:
+    async with open_api() as api:
+        await trio.sleep(10.5)
+        response = await api.client.post(START)
+
+    assert (response.status_code, response.json()["code"]) == (503, "no_gateway_available")
+
+
+async def test_start_without_the_store_is_unavailable(mock_clock: MockClock) -> None:
+    async with open_api(Store(down=True)) as api:
+        response = await api.client.post(START)
+
+    assert response.json() == {
+        "error": "the state store does not answer",
+        "code": "store_unavailable",
+        "status": 503,
+    }
+
+
+async def test_start_refuses_a_host_that_is_none(mock_clock: MockClock) -> None:
+    async with open_api() as api:
+        response = await api.client.post(START, headers={"host": "a@b"})
+
+    assert (response.status_code, response.json()["error"]) == (
+        400,
+        "the Host header is not a host",
+    )
+
+
+async def test_start_hands_out_the_configured_public_address(mock_clock: MockClock) -> None:
+    settings = Settings(listen=Listen(gateway_url="wss://connect.example.com"))
+    async with open_api(settings=settings) as api:
+        response = await api.client.post(START)
+
+    started = pb.StartResponse().parse(response.content)
+    assert started.gateway_endpoint == "wss://connect.example.com/v0/connect"
+
+
+async def test_start_behind_a_tls_proxy_hands_out_a_secure_address(mock_clock: MockClock) -> None:
+    async with open_api() as api:
+        response = await api.client.post(START, headers={"x-forwarded-proto": "https, http"})
+
+    started = pb.StartResponse().parse(response.content)
+    assert started.gateway_endpoint == "wss://api:8289/v0/connect"
+
+
+async def test_a_flushed_reply_is_saved_and_pushed_to_its_executor(mock_clock: MockClock) -> None:
+    async with open_api(Store(lease=LEASE)) as api:
+        response = await api.client.post(FLUSH, content=REPLY)
+
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert pb.FlushResponse().parse(response.content).request_id == "r1"
+    assert api.store.saved == {(DEVELOPMENT_ENV_ID, "r1"): REPLY}
+    assert api.replies.pushed == [("10.1.1.1", 4000, REPLY)]
+
+
+async def test_a_lease_without_a_port_means_the_usual_port(mock_clock: MockClock) -> None:
+    lease = LeaseRecord(id="lease", executor_host="10.1.1.1")
+    async with open_api(Store(lease=lease)) as api:
+        await api.client.post(FLUSH, content=REPLY)
+
+    assert api.replies.pushed[0][:2] == ("10.1.1.1", 50053)
+
+
+async def test_a_flushed_reply_without_a_lease_is_only_saved(mock_clock: MockClock) -> None:
+    async with open_api() as api:
+        response = await api.client.post(FLUSH, content=REPLY)
+
+    assert (response.status_code, api.replies.pushed) == (200, [])
+
+
+async def test_a_reply_flushed_twice_stays_the_first_and_is_not_pushed_again(
+    mock_clock: MockClock,
+) -> None:
+    second = bytes(pb.SdkResponse(request_id="r1", env_id=DEVELOPMENT_ENV_ID, body=b"[]"))
+    async with open_api(Store(lease=LEASE)) as api:
+        await api.client.post(FLUSH, content=REPLY)
+        response = await api.client.post(FLUSH, content=second)
+
+    assert response.status_code == 200
+    assert list(api.store.saved.values()) == [REPLY]
+    assert len(api.replies.pushed) == 1
+
+
+async def test_a_flushed_reply_counts_though_the_push_fails(mock_clock: MockClock) -> None:
+    async with open_api(Store(lease=LEASE)) as api:
+        api.replies.works = False
+        response = await api.client.post(FLUSH, content=REPLY)
+
+    assert response.status_code == 200
+
+
+async def test_a_flush_waits_no_longer_for_the_push_than_an_rpc_may_take(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_api(Store(lease=LEASE)) as api:
+        api.replies.takes = 3600
+        response = await api.client.post(FLUSH, content=REPLY)
+
+    assert (response.status_code, trio.current_time()) == (200, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b"\xff\xff", 400, "the body is not a SdkResponse"),
+        (b"", 400, "the response has no request id"),
+        (bytes(pb.SdkResponse(request_id="r")), 400, "the environment '' is not this one"),
+        (
+            bytes(pb.SdkResponse(request_id="r", env_id="other")),
+            403,
+            "the environment 'other' is not this one",
+        ),
+    ],
+)
+async def test_a_flush_that_is_no_reply_of_this_environment_is_refused(
+    body: bytes, status: int, message: str, mock_clock: MockClock
+) -> None:
+    async with open_api() as api:
+        response = await api.client.post(FLUSH, content=body)
+
+    assert response.status_code == status
+    assert response.json()["error"].startswith(message)
+    assert api.store.saved == {}
+
+
+async def test_a_flushed_reply_may_be_as_large_as_a_message_and_no_larger(
+    mock_clock: MockClock,
+) -> None:
+    settings = Settings(limits=Limits(message_bytes=len(REPLY)))
+    async with open_api(settings=settings) as api:
+        fits = await api.client.post(FLUSH, content=REPLY)
+        larger = await api.client.post(FLUSH, content=REPLY + b"x")
+
+    assert (fits.status_code, larger.status_code) == (200, 413)
+
+
+async def test_a_flush_that_cannot_be_saved_is_not_confirmed(mock_clock: MockClock) -> None:
+    async with open_api(Store(down=True)) as api:
+        response = await api.client.post(FLUSH, content=REPLY)
+
+    assert response.status_code == 503
