@@ -1,6 +1,8 @@
 """``connect dev``: everything in one process, with a demo worker and a first request."""
 
 import json
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -93,11 +95,16 @@ def _suggest(service: "Service", *, demo: bool) -> None:
         click.echo(f"  {name.replace('_', ' '):13} {address}")
     url = "" if addresses.get("api", "").endswith(":8288") else f" --url {addresses.get('api')}"
     function = "demo-steps" if demo else "my-app-hello"
-    command = "python -m connect"
-    click.echo("\nTry next, in another terminal (with .venv/bin on the PATH):")
+    command = f"{_shown(sys.executable)} -m connect"
+    env_id = service.settings.tenant.env_id
+    click.echo("\nTry next, in another terminal:")
     click.echo(f"  {command} invoke {function} --json{url}")
-    click.echo(f"  {command} worker module:app{url}")
-    click.echo(
-        f"  curl {addresses.get('api')}/v0/connect/envs/{service.settings.tenant.env_id}/conns"
-    )
+    click.echo(f"  {command} worker{url}")
+    click.echo(f"  curl {addresses.get('api')}/v0/connect/envs/{env_id}/conns")
     click.echo("\nCtrl-C ends it.")
+
+
+def _shown(path: str) -> str:
+    """Shorten a path for a command typed in the current directory."""
+    here = os.getcwd() + os.sep
+    return path[len(here) :] if path.startswith(here) else path

@@ -327,7 +327,7 @@ async def test_dev_shows_a_reply_what_to_try_and_ends_cleanly() -> None:
         output = await service.wait_for_output("Ctrl-C ends it.")
         assert trio.current_time() - started < 20
         assert '==> Reply: {"message": "Hello, Ada!"}' in output
-        for command in ("connect invoke", "connect worker", "curl "):
+        for command in ("-m connect invoke", "-m connect worker", "curl "):
             assert command in output
         done = await run("invoke", "demo-steps", f"--url={service.addresses['api']}")
         assert json.loads(done.stdout) == {"numbers": [1, 2, 3], "total": 6}
