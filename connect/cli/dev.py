@@ -107,4 +107,4 @@ def _suggest(service: "Service", *, demo: bool) -> None:
 def _shown(path: str) -> str:
     """Shorten a path for a command typed in the current directory."""
     here = os.getcwd() + os.sep
-    return path[len(here) :] if path.startswith(here) else path
+    return path.removeprefix(here)
