@@ -15,7 +15,7 @@ import trio
 from connect.errors import StoreUnavailable, Syscode, SyscodeError
 from connect.protocol.envelope import RequestFields, with_lease
 from connect.rpc.errors import RpcError
-from connect.rpc.gateways import GatewayTable
+from connect.rpc.gateways import GatewayTable, LiveGateways
 from connect.settings import Limits, Timing
 from connect.state.records import LeaseRecord
 from connect.state.store import (
@@ -127,6 +127,7 @@ class Execution:
         self._replied = trio.Event()
         self._interruptible: trio.CancelScope | None = None
         self._held: Acquired | None = None
+        self._routed_among: LiveGateways | None = None
         self._abandoned = False
 
     def join(self) -> bool:
@@ -215,16 +216,17 @@ class Execution:
                     return
             elif outcome.reason is NoRouteReason.NONE_HEALTHY and not looked_again:
                 looked_again = True
-                before = self._parts.gateways.live()
-                await self._parts.gateways.look_again()
-                if self._parts.gateways.live() == before:
+                # Compared with what was routed among: the table may be newer by now.
+                if self._parts.gateways.live() == self._routed_among:
+                    await self._parts.gateways.look_again()
+                if self._parts.gateways.live() == self._routed_among:
                     raise SyscodeError(*_NO_ROUTE[outcome.reason])
             else:
                 raise SyscodeError(*_NO_ROUTE[outcome.reason])
 
     async def _acquire(self, excluded: Sequence[str]) -> AcquireOutcome:
         parts = self._parts
-        live = parts.gateways.live()
+        live = self._routed_among = parts.gateways.live()
         held = self._held
         request = AcquireRequest(
             env_id=self.env_id,

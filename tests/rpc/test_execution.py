@@ -315,6 +315,20 @@ async def test_a_gateway_that_just_started_is_found_before_giving_up(
         assert rig.store.routing.acquired[1].draining_gateways == ("gw-2",)
 
 
+async def test_a_table_renewed_while_routing_was_under_way_is_routed_by(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(NoRoute(NoRouteReason.NONE_HEALTHY), route(1, gateway_id="gw-2")) as rig:
+
+        def another_gateway(count: int) -> None:
+            if count == 1:
+                rig.store.gateways.records.append(gateway("gw-2", status=GatewayStatus.ACTIVE))
+
+        rig.store.routing.on_acquire = another_gateway
+        rig.store.routing.delay = 3  # the table is read meanwhile
+        await execute_with_reply(rig, 1)
+
+
 async def test_routing_that_hangs_is_given_up(autojump_clock: MockClock) -> None:
     async with open_rig(route()) as rig:
         rig.store.routing.delay = 100
