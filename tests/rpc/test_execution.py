@@ -319,14 +319,16 @@ async def test_a_table_renewed_while_routing_was_under_way_is_routed_by(
     autojump_clock: MockClock,
 ) -> None:
     async with open_rig(NoRoute(NoRouteReason.NONE_HEALTHY), route(1, gateway_id="gw-2")) as rig:
+        rig.store.routing.delay = 3
 
-        def another_gateway(count: int) -> None:
-            if count == 1:
-                rig.store.gateways.records.append(gateway("gw-2", status=GatewayStatus.ACTIVE))
+        async def another_gateway() -> None:
+            await trio.sleep(1)  # seen by the background read, before routing has its answer
+            rig.store.gateways.records.append(gateway("gw-2", status=GatewayStatus.ACTIVE))
 
-        rig.store.routing.on_acquire = another_gateway
-        rig.store.routing.delay = 3  # the table is read meanwhile
-        await execute_with_reply(rig, 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(another_gateway)
+            await execute_with_reply(rig, 8)
+        assert len(rig.store.routing.acquired) == 2
 
 
 async def test_routing_that_hangs_is_given_up(autojump_clock: MockClock) -> None:
