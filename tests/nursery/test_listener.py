@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connect.nursery.listener import SUBPROTOCOL, serve_gateway
+from connect.protocol.envelope import encode_message
+from connect.protocol.messages.connect import v1 as pb
 from connect.settings import Settings
 from tests.nursery.rig import Kind, Peer, Rig, open_rig, with_limits
 
@@ -215,21 +217,56 @@ async def test_a_message_of_many_fragments_over_the_limit_closes_with_1009() -> 
         assert (await peer.closed())[0] == 1009
 
 
-MESSAGES = st.one_of(
-    st.binary(max_size=300),
-    st.builds(
-        lambda kind, payload: bytes([8, kind, 18, len(payload)]) + payload,
-        st.integers(0, 127),
-        st.binary(max_size=100),
+LEASE_ID = "01JD8ZK3V4P5Q6R7S8T9V0W1X3"
+VALID = [
+    encode_message(Kind.WORKER_HEARTBEAT),
+    encode_message(Kind.WORKER_READY),
+    encode_message(
+        Kind.WORKER_REQUEST_ACK, bytes(pb.WorkerRequestAckData(request_id="r1", step_id="s"))
     ),
-)
+    encode_message(
+        Kind.WORKER_REQUEST_EXTEND_LEASE,
+        bytes(pb.WorkerRequestExtendLeaseData(request_id="r1", lease_id=LEASE_ID)),
+    ),
+    encode_message(
+        Kind.WORKER_REPLY,
+        bytes(pb.SdkResponse(request_id="r1", body=b"{}", retry_after="1", request_version=2)),
+    ),
+    encode_message(
+        Kind.WORKER_STATUS, bytes(pb.WorkerStatusData(in_flight_request_ids=["a", "b"]))
+    ),
+    encode_message(Kind.WORKER_PAUSE),
+]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A valid message with some of its bytes changed, dropped, or put in."""
+    message = bytearray(draw(st.sampled_from(VALID)))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(message)))
+        match draw(st.sampled_from(["change", "drop", "insert", "cut"])):
+            case "change" if at < len(message):
+                message[at] = draw(st.integers(0, 255))
+            case "drop":
+                del message[at : at + draw(st.integers(1, 4))]
+            case "insert":
+                message[at:at] = draw(st.binary(max_size=4))
+            case "cut":
+                del message[at:]
+    return bytes(message)
+
+
+MESSAGES = st.one_of(mutated(), mutated(), st.sampled_from(VALID), st.binary(max_size=300))
 
 
 @given(st.lists(st.one_of(MESSAGES, st.text(max_size=50)), min_size=30, max_size=60))
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-async def test_any_messages_are_survived_by_a_running_gateway(messages: list[bytes | str]) -> None:
+async def test_thousands_of_mutated_messages_are_survived_by_a_running_gateway(
+    messages: list[bytes | str],
+) -> None:
     async with open_port() as port:
         queue = list(messages)
         while queue:
