@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from connect.cli.options import client_options
+
 __all__ = ["ExitCode", "invoke"]
 
 
@@ -66,18 +68,7 @@ class _Json(click.ParamType[Any]):
 @click.option("--event", type=_Json(), help="The whole event instead: {name, data}.")
 @click.option("--timeout", default="60s", show_default=True, help="How long to wait for the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole run, steps included.")
-@click.option(
-    "--url",
-    default="http://127.0.0.1:8288",
-    show_default=True,
-    envvar="CONNECT_URL",
-    help="Base URL of the service's API.",
-)
-@click.option(
-    "--signing-key",
-    envvar="CONNECT_SIGNING_KEY",
-    help="Key to present, when the service asks for one.  [env: CONNECT_SIGNING_KEY]",
-)
+@client_options
 def invoke(
     function: str,
     data: Any,

@@ -22,7 +22,7 @@ from connect.settings import (
     Timing,
 )
 
-__all__ = ["service_options", "settings_from"]
+__all__ = ["client_options", "service_options", "settings_from"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -170,6 +170,27 @@ def service_options(command: F) -> F:
             show_default=True, envvar="CONNECT_LOG_FORMAT", help="How log lines look, on stderr.",
         ),
     ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def client_options(command: F) -> F:
+    """Add the options of a command that calls a service: ``url`` and ``signing_key``."""
+    options = [
+        click.option(
+            "--url",
+            default="http://127.0.0.1:8288",
+            show_default=True,
+            envvar="CONNECT_URL",
+            help="Base URL of the service's API.",
+        ),
+        click.option(
+            "--signing-key",
+            envvar="CONNECT_SIGNING_KEY",
+            help="Key to present, when the service asks for one.  [env: CONNECT_SIGNING_KEY]",
+        ),
+    ]
     for option in reversed(options):
         command = option(command)
     return command

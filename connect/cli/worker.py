@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connect.cli.options import client_options
+
 if TYPE_CHECKING:
     from connect.worker import Worker
 
@@ -12,18 +14,7 @@ __all__ = ["worker"]
 
 @click.command()
 @click.argument("target", default="connect.demo:app", metavar="[MODULE:ATTRIBUTE]")
-@click.option(
-    "--url",
-    default="http://127.0.0.1:8288",
-    show_default=True,
-    envvar="CONNECT_URL",
-    help="Base URL of the service's API.",
-)
-@click.option(
-    "--signing-key",
-    envvar="CONNECT_SIGNING_KEY",
-    help="Key to present, when the service asks for one.  [env: CONNECT_SIGNING_KEY]",
-)
+@client_options
 @click.option("--instance-id", help="Name of this worker; made up when not given.")
 @click.option(
     "--max-concurrency",
