@@ -1,6 +1,6 @@
 """The calls of one function that a run makes, with their attempts."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -132,7 +132,12 @@ class FunctionCalls:
                         self._operations(reply), reply.no_retry, reply.retry_after, failures
                     )
                 case pb.SdkResponseStatus.DONE:
-                    raise Completed(_result(reply))
+                    result = _result(reply)
+                    if reply.no_retry and _is_error(result):
+                        # How the TypeScript SDK tells of a failure that no retry mends:
+                        # it has no status for its own "400".
+                        raise Failed(error_object(result))
+                    raise Completed(result)
                 case pb.SdkResponseStatus.ERROR:
                     failures += 1
                     if reply.no_retry or failures >= self._function.max_attempts:
@@ -210,6 +215,15 @@ def _result(reply: pb.SdkResponse) -> object:
         return jsontext.load(reply.body)
     except ValueError as error:
         raise failure("MalformedReply", f"the function's result is not JSON: {error}") from None
+
+
+def _is_error(value: object) -> bool:
+    """Whether a value has the shape of an error object."""
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("message"), str)
+    )
 
 
 def _error(reply: pb.SdkResponse) -> dict[str, Any]:

@@ -165,6 +165,33 @@ async def test_an_error_that_must_not_be_retried_fails_the_run_at_once(
     assert (result.status, len(worker.requests)) == ("failed", 1)
 
 
+async def test_a_final_error_of_the_typescript_sdk_is_a_failure_though_it_comes_as_done(
+    autojump_clock: MockClock,
+) -> None:
+    body = b'{"name": "Error", "message": "no", "stack": "s", "__serialized": true}'
+    reply = pb.SdkResponse(status=pb.SdkResponseStatus(1), body=body, no_retry=True)
+    runner, _ = make_runner([reply])
+
+    result = await runner.invoke(SLUG, timeout=60)
+
+    assert (result.status, (result.error or {})["message"]) == ("failed", "no")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pb.SdkResponse(status=pb.SdkResponseStatus(1), body=b'{"name": "Ada", "message": "hi"}'),
+        pb.SdkResponse(status=pb.SdkResponseStatus(1), body=b'{"a": 1}', no_retry=True),
+    ],
+)
+async def test_a_result_that_only_resembles_an_error_is_a_result(
+    reply: pb.SdkResponse, autojump_clock: MockClock
+) -> None:
+    runner, _ = make_runner([reply])
+
+    assert (await runner.invoke(SLUG, timeout=60)).status == "completed"
+
+
 async def test_a_retry_comes_when_the_worker_asked_for_it(autojump_clock: MockClock) -> None:
     runner, worker = make_runner([failed(retry_after="2023-11-14T22:13:50Z"), done()])
 
