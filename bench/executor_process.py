@@ -20,6 +20,7 @@ from bench.figures import summarize
 from bench.work import BODY_BYTES, Requests, request_payload
 from connect.errors import ConnectError, MalformedMessage, SyscodeError
 from connect.logs import configure_logging
+from connect.memory import settle_memory
 from connect.protocol.codec import decode
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc import Executor
@@ -38,6 +39,7 @@ async def execute_when_asked(redis_url: str, app_id: str) -> None:
         open_store(settings.redis, settings.timing, time.time) as store,
         Executor(store, settings=settings, host="127.0.0.1", port=0) as executor,
     ):
+        settle_memory()
         tell({"ready": True})
         while (asked := await wait_to_be_asked()) is not None:
             before = store.round_trips

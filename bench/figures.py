@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Latency", "percentile", "ratio", "summarize"]
+__all__ = ["Latency", "Target", "percentile", "ratio", "summarize"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +15,27 @@ class Latency:
     p90: float
     p99: float
     max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A figure that has a bound.
+
+    Attributes:
+        at_most: whether the bound is the most that is good, or else the least.
+        disturbed: whether the value may be due to something else on the machine.
+    """
+
+    name: str
+    value: float
+    bound: float
+    at_most: bool = True
+    disturbed: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the value is on the good side of the bound."""
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
 
 
 def percentile(ascending: Sequence[float], percent: float) -> float:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["Machine", "Noise", "describe_machine", "process_cpu", "system_cpu", "measure_noise"]
+__all__ = [
+    "DISTURBED",
+    "Machine",
+    "Noise",
+    "describe_machine",
+    "measure_noise",
+    "process_cpu",
+    "system_cpu",
+]
+
+# CPUs busy with something else at which rates and latencies say little about the service.
+DISTURBED = 0.2
 
 _PACKAGES = (
     "connect-gateway", "trio", "trio-websocket", "trio-asyncio", "grpclib", "betterproto",

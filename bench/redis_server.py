@@ -14,10 +14,23 @@ from connect.errors import ConfigurationError
 from connect.harness import start_process
 from connect.state.redis_client import RedisClient, open_redis
 
-__all__ = ["BenchRedis", "command_counts", "start_redis"]
+__all__ = ["BenchRedis", "ServerTime", "command_counts", "script_us", "start_redis"]
 
 _START_SECONDS = 10.0
 _POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTime:
+    """What time a server has used up to a moment.
+
+    Attributes:
+        cpu_us: CPU of its process, user and system, in microseconds.
+        script_us: microseconds within scripts.
+    """
+
+    cpu_us: float
+    script_us: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +53,42 @@ class BenchRedis:
         """Return how often each command was executed; see `command_counts`."""
         return command_counts(await self.client.execute("INFO", "commandstats"))
 
+    async def time_used(self) -> ServerTime:
+        """Return what time the server has used so far."""
+        cpu = _info(await self.client.execute("INFO", "cpu"))
+        return ServerTime(
+            cpu_us=1e6 * (float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])),
+            script_us=script_us(await self.client.execute("INFO", "commandstats")),
+        )
+
+    async def used_memory(self) -> int:
+        """Return the bytes that the server has allocated."""
+        return int(_info(await self.client.execute("INFO", "memory"))["used_memory"])
+
 
 def command_counts(info: bytes) -> dict[str, int]:
     """Read INFO commandstats: executions by command, those inside scripts included.
 
     INFO itself is left out: only the bench asks it.
     """
-    counts = {}
-    for name, value in _info(info).items():
-        command = name.removeprefix("cmdstat_")
-        figures = dict(part.split("=", 1) for part in value.split(","))
-        if command != "info":
-            counts[command] = int(figures["calls"])
-    return counts
+    return {
+        command: int(figures["calls"])
+        for command, figures in _statistics(info).items()
+        if command != "info"
+    }
+
+
+def script_us(info: bytes) -> float:
+    """Read INFO commandstats: the microseconds within EVALSHA and EVAL."""
+    statistics = _statistics(info)
+    return sum(float(statistics.get(name, {}).get("usec", 0)) for name in ("evalsha", "eval"))
+
+
+def _statistics(info: bytes) -> Mapping[str, Mapping[str, str]]:
+    return {
+        name.removeprefix("cmdstat_"): dict(part.split("=", 1) for part in value.split(","))
+        for name, value in _info(info).items()
+    }
 
 
 def _info(text: bytes) -> Mapping[str, str]:

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
-from bench.figures import Latency, ratio
-from bench.machine import Machine
+from bench.figures import Latency, Target, ratio
+from bench.machine import DISTURBED, Machine
+from bench.state_results import StateFigures
 
 __all__ = [
     "ClientRatio",
@@ -18,7 +19,6 @@ __all__ = [
     "Report",
     "RequestRow",
     "RowPlan",
-    "Target",
     "Usage",
     "least_disturbed",
     "rows_text",
@@ -26,15 +26,14 @@ __all__ = [
 
 OUR_CLIENT = "connect"
 
-# Redis round trips that one request may take, whatever the number of workers.
-MOST_ROUND_TRIPS = 5.0
+# Redis round trips per request, whatever the number of workers: three of its own; heartbeats
+# and table refreshes within the window make up the rest.
+MOST_ROUND_TRIPS = 3.2
 # CPU of our client's call over that of redis-py's.
 MOST_CLIENT_RATIO = 0.1
 # With so many tasks at once, as in a gateway under load; one task alone pays for a system
 # call or two per call whatever the client does.
 CLIENT_RATIO_TASKS = 16
-# CPUs busy with something else at which rates and latencies say little about the service.
-DISTURBED = 0.2
 # How far a figure may move from the fewest workers to the most.
 FLAT = 1.25
 
@@ -176,33 +175,13 @@ class Flatness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A figure that has a bound.
-
-    Attributes:
-        at_most: whether the bound is the most that is good, or else the least.
-        disturbed: whether the value may be due to something else on the machine.
-    """
-
-    name: str
-    value: float
-    bound: float
-    at_most: bool = True
-    disturbed: bool = False
-
-    @property
-    def met(self) -> bool:
-        """Whether the value is on the good side of the bound."""
-        return self.value <= self.bound if self.at_most else self.value >= self.bound
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """All that one run measured."""
 
     machine: Machine
     rows: tuple[RequestRow, ...] = ()
     redis_calls: tuple[RedisCalls, ...] = ()
+    state: StateFigures | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -258,7 +237,7 @@ class Report:
             if found.tasks == CLIENT_RATIO_TASKS:
                 name = f"CPU of a Redis call, ours over {found.over}, {found.tasks} tasks"
                 targets.append(Target(name=name, value=found.ratio, bound=MOST_CLIENT_RATIO))
-        return tuple(targets)
+        return (*targets, *(self.state.targets if self.state else ()))
 
     def to_json(self) -> str:
         """Write everything as one JSON object."""
@@ -272,6 +251,7 @@ class Report:
                     asdict(calls) | {"cpu_us": calls.cpu_us} for calls in self.redis_calls
                 ],
                 "client_ratios": [asdict(found) for found in self.client_ratios],
+                "state": self.state.as_json() if self.state else None,
                 "targets": [asdict(target) | {"met": target.met} for target in self.targets],
             },
             indent=2,

@@ -6,8 +6,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench.figures import Target
 from bench.machine import Machine
-from bench.results import Flatness, Report, RequestRow, Target
+from bench.results import Flatness, Report, RequestRow
+from bench.state_tables import state_tables
 
 __all__ = ["print_report"]
 
@@ -21,6 +23,8 @@ def print_report(report: Report, console: Console) -> None:
         parts.append(_flatness(report.flatness))
     if report.redis_calls:
         parts.append(_redis_calls(report))
+    if report.state is not None:
+        parts += state_tables(report.state)
     if report.targets:
         parts.append(_targets(report.targets))
     console.print(Group(*parts))

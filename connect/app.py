@@ -26,6 +26,7 @@ from connect.api.app import create_api
 from connect.api.serving import bind, serve_http
 from connect.errors import ConfigurationError, Syscode, SyscodeError
 from connect.metrics import Metrics
+from connect.nursery.garbage import ELECTION_SECONDS, collect_garbage
 from connect.nursery.gateway import Gateway, GatewayAddress
 from connect.nursery.listener import serve_gateway
 from connect.nursery.services import Services
@@ -35,10 +36,14 @@ from connect.rpc.addresses import reachable_host
 from connect.rpc.bridge import Bridge, open_bridge
 from connect.rpc.channels import ChannelPool, open_channel_pool
 from connect.rpc.executor import Executor
+from connect.rpc.executor_streams import ExecutorStreams
 from connect.rpc.gateway_service import gateway_handlers
 from connect.runs.runner import Runner
 from connect.settings import Role, Settings
+from connect.state.collector import CollectionReport, collect
+from connect.state.election import Election
 from connect.state.open import open_store
+from connect.state.redis_store import RedisStore
 from connect.state.store import StateStore
 
 __all__ = ["Addresses", "Service", "open_service", "serve_until_signal", "termination"]
@@ -93,7 +98,11 @@ class Service:
 
     def not_ready(self) -> str | None:
         """Say why the service takes no work, or None."""
-        return "the service is stopping" if self._stopping else None
+        if self._stopping:
+            return "the service is stopping"
+        if self.gateway is not None and self.gateway.store_away:
+            return "the gateway gets no answer from the state store"
+        return None
 
     def describe(self) -> Mapping[str, Any]:
         """Describe the gateway, for the admin API."""
@@ -159,7 +168,8 @@ async def open_service(
             service.note(executor_rpc="{}:{}".format(*executor.address))
         serving = await stack.enter_async_context(_unwrapped_nursery())
         if Role.GATEWAY in settings.roles:
-            await parts.start_gateway(serving)
+            gateway = await parts.start_gateway(serving)
+            serving.start_soon(_collect_garbage, store, gateway)
         if Role.API in settings.roles and executor is not None:
             await parts.start_api(serving, executor)
         await parts.start_admin(serving)
@@ -203,16 +213,17 @@ class _Parts:
     log: FilteringBoundLogger
     now: Callable[[], float]
 
-    async def start_gateway(self, serving: trio.Nursery) -> None:
+    async def start_gateway(self, serving: trio.Nursery) -> Gateway:
         settings = self.settings
         listen = settings.listen
+        executors = ExecutorStreams(self.pool, reply_timeout=settings.timing.rpc)
         gateway = Gateway(
             Services(
                 gateway_id=str(ULID()),
                 settings=settings,
                 store=self.store,
                 tokens=self.tokens,
-                replies=self.pool,
+                replies=executors,
                 metrics=self.metrics,
                 log=self.log,
                 now=self.now,
@@ -225,6 +236,7 @@ class _Parts:
             partial(
                 self.bridge.serve,
                 gateway_handlers(gateway),
+                streams=executors.handlers(gateway),
                 host=listen.host,
                 port=listen.gateway_rpc_port,
             )
@@ -248,6 +260,7 @@ class _Parts:
             gateway=f"ws://{shown}:{port}/v0/connect",
             gateway_rpc=f"{_dialable(rpc_host)}:{rpc_port}",
         )
+        return gateway
 
     async def _accept(
         self, gateway: Gateway, listener: trio.SocketListener, serving: trio.Nursery
@@ -301,6 +314,17 @@ class _Parts:
         bound = bind(listen.admin_host, listen.admin_port, "the admin API")
         host, port = await serving.start(serve_http, app, bound)
         self.service.note(admin=f"http://{_dialable(host)}:{port}")
+
+
+async def _collect_garbage(store: RedisStore, gateway: Gateway) -> None:
+    services = gateway.services
+    env_id = services.settings.tenant.env_id
+    office = Election(store, env_id, owner=services.gateway_id, seconds=ELECTION_SECONDS)
+
+    async def make_pass(between_pages: Callable[[], Awaitable[None]]) -> CollectionReport:
+        return await collect(store, env_id, between_pages=between_pages)
+
+    await collect_garbage(services, office, make_pass)
 
 
 def _dialable(host: str) -> str:

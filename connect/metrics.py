@@ -69,6 +69,28 @@ class Metrics:
             ["operation"],
             registry=self.registry,
         )
+        self.store_away = Gauge(
+            "connect_store_away",
+            "Whether the gateway gets no answer from the state store (0 or 1).",
+            registry=self.registry,
+        )
+        self.replies_kept = Gauge(
+            "connect_replies_kept",
+            "Replies kept in memory until the state store takes them.",
+            registry=self.registry,
+        )
+        self.garbage_collections = Counter(
+            "connect_garbage_collections",
+            "Collections of garbage, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.garbage = Counter(
+            "connect_garbage",
+            "What collections removed, and the records that they could not read.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.requests = Counter(
             "connect_requests",
             "Requests that this process's executor ended, by outcome.",

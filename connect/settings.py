@@ -58,11 +58,14 @@ class Timing:
         cleanup: for shielded cleanup of state after a disconnect.
         buffered_response: how long a saved reply waits for its executor.
         garbage_after: without a heartbeat, connections and gateways are garbage.
+        garbage_every: between collections of garbage, by one gateway of all.
+        garbage_jitter: a gateway's collection begins up to this much later, at random.
         longest_function: the longest that one request may take.
         capacity: lifetime of a worker's capacity keys unless refreshed.
         request_worker: lifetime of the mapping from request to worker.
         session_token: lifetime of the token that /start hands out.
         store_command: for one command to the state store, queueing included.
+        store_outage: failing status writes for longer than this end a connection.
         rpc: for one RPC that should answer at once (a pushed reply, a ping).
         reply_poll_min: first interval of the poll for a reply whose push was lost.
         reply_poll_max: the interval which that poll backs off to.
@@ -83,11 +86,14 @@ class Timing:
     cleanup: float = 5.0
     buffered_response: float = 60.0
     garbage_after: float = 300.0
+    garbage_every: float = 1800.0
+    garbage_jitter: float = 180.0
     longest_function: float = 7200.0
     capacity: float = 5400.0
     request_worker: float = 720.0
     session_token: float = 300.0
     store_command: float = 5.0
+    store_outage: float = 60.0
     rpc: float = 5.0
     reply_poll_min: float = 2.0
     reply_poll_max: float = 5.0
@@ -116,6 +122,8 @@ class Limits:
         outbox_bytes: bytes that may wait for one socket before forwards fail.
         store_tasks_per_connection: replies and lease extensions of one connection
             being stored at the same time; further reading waits.
+        kept_replies: replies that one gateway keeps while the state store is away.
+        kept_reply_bytes: bytes of these; further ones are left to their workers to flush.
         forward_attempts: connections tried for one request.
         concurrent_requests: requests that one executor has in progress.
         run_calls: calls of a function that one run may make.
@@ -129,6 +137,8 @@ class Limits:
     outbox_messages: int = 1024
     outbox_bytes: int = 64 * 1024 * 1024
     store_tasks_per_connection: int = 256
+    kept_replies: int = 10_000
+    kept_reply_bytes: int = 64 * 1024 * 1024
     forward_attempts: int = 3
     concurrent_requests: int = 10_000
     run_calls: int = 1000

@@ -13,6 +13,7 @@ BELOW = {
     "settings": {"errors"},
     "metrics": {"errors", "settings"},
     "logs": {"errors", "settings"},
+    "memory": set(),
     "protocol": {"errors", "settings"},
     "config": {"errors", "settings", "protocol"},
     "state": {"errors", "settings", "metrics"},
@@ -27,7 +28,7 @@ BELOW = {
         "errors", "settings", "metrics", "protocol", "config", "state", "nursery", "rpc", "runs",
         "api",
     },
-    "cli": {"app", "errors", "settings", "logs", "protocol", "worker", "demo"},
+    "cli": {"app", "errors", "settings", "logs", "memory", "protocol", "worker", "demo"},
     "__main__": {"cli"},
 }  # fmt: skip
 

@@ -49,10 +49,12 @@ async def _dev(settings: "Settings", announcer: "Announcer", demo: bool) -> None
     import trio
 
     from connect.app import open_service, termination
+    from connect.memory import settle_memory
 
     with termination() as wait_for_signal:
         async with open_service(settings) as service, trio.open_nursery() as nursery:
             worker = await _run_demo(service, nursery) if demo else None
+            settle_memory()
             announcer.announce(service.addresses)
             _suggest(service, demo=demo)
             await wait_for_signal()

@@ -63,7 +63,8 @@ def service_options(command: F) -> F:
         click.option(
             "--redis-url",
             envvar="CONNECT_REDIS_URL",
-            help="Where state lives: redis://, rediss:// or unix://. "
+            help="Where state lives: redis://, redis+cluster://, redis+sentinel:// (rediss… "
+            "for TLS) or unix://. "
             "Without it, state is embedded, in memory only.  [env: CONNECT_REDIS_URL]",
         ),
         click.option(

@@ -19,13 +19,19 @@ def serve(**options: Any) -> None:
     """
     import trio
 
-    from connect.app import serve_until_signal
+    from connect.app import Addresses, serve_until_signal
     from connect.cli.announce import Announcer
     from connect.logs import configure_logging
+    from connect.memory import settle_memory
 
     settings = settings_from(options)
     configure_logging(level=options["log_level"], fmt=options["log_format"])
     announcer = Announcer(
         print_addresses=options["print_addresses"], address_file=options["address_file"]
     )
-    trio.run(serve_until_signal, settings, announcer.announce)
+
+    def announce(addresses: Addresses) -> None:
+        settle_memory()
+        announcer.announce(addresses)
+
+    trio.run(serve_until_signal, settings, announce)

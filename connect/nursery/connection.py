@@ -6,6 +6,7 @@ anything else happens; then the last words go out and the state is cleaned up, s
 with deadlines.
 """
 
+import random
 from dataclasses import replace
 
 import trio
@@ -13,8 +14,10 @@ import trio_websocket
 
 from connect.errors import StoreUnavailable
 from connect.nursery.handshake import Joined
+from connect.nursery.health import StoreAway
 from connect.nursery.outbox import Outbox, PendingForward
 from connect.nursery.services import Services
+from connect.nursery.sync import register_again
 from connect.protocol import machine as m
 from connect.protocol.envelope import encode_message
 from connect.protocol.messages.connect import v1 as pb
@@ -29,6 +32,14 @@ FORWARD_GRACE = 5.0
 
 # Between WORKER_STATUS messages that are recorded (section 4).
 STATUS_SPACING = 2.0
+
+# A heartbeat is answered at the latest after this, although its write is not done.
+ANSWER_WITHIN = 1.0
+
+# The first pause before a status write that failed is tried again; it doubles up to half a
+# heartbeat interval. Each pause is cut at random, so that after an outage the connections of
+# a gateway spread their writes over that time.
+RETRY_MIN = 0.25
 
 
 class Connection:
@@ -70,6 +81,8 @@ class Connection:
         self.log = services.log
         self._status_at = -STATUS_SPACING
         self._heartbeats_to_answer = 0
+        self._unanswered_since = 0.0
+        self._failing_since: float | None = None
         self._close: tuple[int, str] | None = None
         self._scope: trio.CancelScope | None = None
         self._forwards: dict[str, PendingForward] = {}
@@ -125,10 +138,7 @@ class Connection:
                 case m.AckReceived(request_id):
                     self._acknowledged(request_id)
                 case m.HeartbeatReceived():
-                    self.last_heartbeat = trio.current_time()
-                    self._heartbeats_to_answer += 1
-                    self._forget_lost_requests()
-                    self.status_due.set()
+                    self._take_heartbeat()
                 case m.StoreStatus():
                     self.status_due.set()
                 case m.RouteStopped():
@@ -233,42 +243,101 @@ class Connection:
             last_heartbeat_ms=round((self.services.now() - age) * 1000),
         )
 
-    async def store_status(self) -> None:
+    async def store_status(self) -> bool:
         """Write status and heartbeat once; count a failure, never raise one.
 
-        A connection that the store has lost (after FLUSHALL, say) is written anew.
+        Returns:
+            Whether they are stored.
         """
+        record = self.record()
+        started = trio.current_time()
+        try:
+            with self.services.health.attempt():
+                await self._write_status(record)
+        except StoreUnavailable as error:
+            if not isinstance(error, StoreAway):
+                self.services.metrics.store_failures.labels("status").inc()
+            if self._failing_since is None:
+                self._failing_since = started
+                self.log.warning("status not stored", error=str(error))
+            self.apply(
+                self.machine.store_answered(
+                    failed=True,
+                    outage=trio.current_time() - self._failing_since,
+                    tolerated=self.services.settings.timing.store_outage,
+                )
+            )
+            return False
+        self._failing_since = None
+        self.apply(self.machine.store_answered(failed=False))
+        if record.status is ConnectionStatus.DRAINING:
+            self._drain_stored.set()
+        return True
+
+    async def _write_status(self, record: ConnectionRecord) -> None:
+        """Refresh the stored connection, or store one that is lost anew, with all its own."""
         joined = self.joined
         assert joined is not None
         store = self.services.store
-        record = self.record()
-        try:
-            if not await store.connections.refresh(joined.env_id, record) and not self.ending:
-                await store.connections.upsert(joined.env_id, record, joined.groups)
-            if joined.limited:
-                await store.capacity.refresh(joined.env_id, record.instance_id)
-        except StoreUnavailable as error:
-            self.services.metrics.store_failures.labels("status").inc()
-            self.log.warning("status not stored", error=str(error))
-            self.apply(self.machine.store_answered(failed=True))
-        else:
-            self.apply(self.machine.store_answered(failed=False))
-            if record.status is ConnectionStatus.DRAINING:
-                self._drain_stored.set()
+        env_id = joined.env_id
+        if await store.connections.refresh(env_id, record, limited=joined.limited) or self.ending:
+            return
+        self.log.warning("the store has lost the connection")
+        # The connection last: while it is missing, the next attempt begins here again.
+        for synced in joined.synced:
+            await register_again(store, synced)
+        if joined.limited:
+            await store.capacity.set_limit(env_id, record.instance_id, joined.limit)
+        if self.ending or await store.connections.upsert(env_id, record, joined.groups):
+            return
+        if not self.ending:
+            # Somebody deleted it, such as the gateway of a socket that this one replaced.
+            await store.connections.upsert(env_id, record, joined.groups, fresh=True)
 
     async def write_statuses(self) -> None:
         """Write the status whenever it is due, and answer heartbeats; runs until cancelled.
 
         What is written is always the state of the moment, so that heartbeats that come
-        faster than the store answers need one write between them.
+        faster than the store answers need one write between them. A write that failed is
+        tried again, without waiting for the next heartbeat.
         """
+        retry_max = max(RETRY_MIN, self.services.settings.timing.worker_heartbeat / 2)
+        pause = RETRY_MIN
         while True:
             await self.status_due.wait()
             self.status_due = trio.Event()
-            answers, self._heartbeats_to_answer = self._heartbeats_to_answer, 0
-            await self.store_status()
-            for _ in range(answers):
-                self.apply((m.Send(m.GATEWAY_HEARTBEAT),))
+            stored = await self.store_status()
+            self._answer_heartbeats()
+            if stored:
+                pause = RETRY_MIN
+                continue
+            await trio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, retry_max)
+            self.status_due.set()
+
+    def _take_heartbeat(self) -> None:
+        self.last_heartbeat = trio.current_time()
+        if not self._heartbeats_to_answer:
+            self._unanswered_since = self.last_heartbeat
+        self._heartbeats_to_answer += 1
+        self._forget_lost_requests()
+        self.status_due.set()
+        if self._failing_since is not None:
+            # The worker can do nothing about it, and is to keep its socket.
+            self._answer_heartbeats()
+
+    def _answer_heartbeats(self) -> None:
+        answers, self._heartbeats_to_answer = self._heartbeats_to_answer, 0
+        for _ in range(answers):
+            self.apply((m.Send(m.GATEWAY_HEARTBEAT),))
+
+    def answer_late_heartbeats(self) -> None:
+        """Answer heartbeats whose write takes longer than it should."""
+        if (
+            self._heartbeats_to_answer
+            and trio.current_time() - self._unanswered_since >= ANSWER_WITHIN
+        ):
+            self._answer_heartbeats()
 
     # Ending
 

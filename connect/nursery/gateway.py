@@ -13,9 +13,10 @@ import trio_websocket
 
 from connect import __version__
 from connect.errors import StoreUnavailable, Syscode
-from connect.nursery.connection import Connection
+from connect.nursery.connection import ANSWER_WITHIN, Connection
 from connect.nursery.pump import pump
 from connect.nursery.reader import read
+from connect.nursery.replies import ReplyKeeper
 from connect.nursery.services import Services
 from connect.nursery.table import ConnectionTable
 from connect.nursery.watchdog import watch
@@ -23,6 +24,9 @@ from connect.protocol.machine import DisconnectReason
 from connect.state.records import GatewayRecord, GatewayStatus
 
 __all__ = ["Gateway", "GatewayAddress"]
+
+# The pause before a heartbeat of the gateway that was not stored is tried again, in seconds.
+BEAT_AGAIN = 1.0
 
 _REASONS = frozenset(Syscode) | frozenset(DisconnectReason)
 
@@ -62,7 +66,15 @@ class Gateway:
         self._record: GatewayRecord | None = None
         self._background: trio.Nursery | None = None
         self._serving: set[Connection] = set()
+        self._unstored = False
+        self._keeper = ReplyKeeper(services)
         services.metrics.connections.set_function(lambda: len(self.table))
+        services.metrics.store_away.set_function(lambda: float(services.health.away))
+
+    @property
+    def store_away(self) -> bool:
+        """Whether the state store does not answer this gateway."""
+        return self.services.health.away
 
     async def run(
         self,
@@ -91,12 +103,16 @@ class Gateway:
         try:
             async with trio.open_nursery() as background:
                 self._background = background
-                await self._beat(GatewayStatus.ACTIVE)
+                background.start_soon(services.health.watch, self._probe)
+                background.start_soon(self._keeper.run)
+                background.start_soon(self._answer_late_heartbeats)
+                stored = await self._beat(GatewayStatus.ACTIVE)
                 task_status.started()
+                interval = services.settings.timing.gateway_heartbeat
                 while True:
-                    await trio.sleep(services.settings.timing.gateway_heartbeat)
+                    await trio.sleep(interval if stored else min(interval, BEAT_AGAIN))
                     # A draining gateway goes on beating: it still works.
-                    await self._beat()
+                    stored = await self._beat()
         finally:
             with trio.move_on_after(services.settings.timing.cleanup, shield=True):
                 try:
@@ -104,7 +120,19 @@ class Gateway:
                 except StoreUnavailable as error:
                     services.log.warning("gateway not removed from the store", error=str(error))
 
-    async def _beat(self, status: GatewayStatus | None = None) -> None:
+    async def _probe(self) -> None:
+        """Ask the store for something that only one which takes writes can do."""
+        services = self.services
+        await services.store.responses.delete(services.settings.tenant.env_id, services.gateway_id)
+
+    async def _answer_late_heartbeats(self) -> None:
+        while True:
+            await trio.sleep(ANSWER_WITHIN)
+            for connection in self.table:
+                connection.answer_late_heartbeats()
+
+    async def _beat(self, status: GatewayStatus | None = None) -> bool:
+        """Store the gateway's record; return whether that succeeded."""
         record = self._record
         assert record is not None
         self._record = replace(
@@ -117,7 +145,12 @@ class Gateway:
             await self.services.store.gateways.upsert(self._record)
         except StoreUnavailable as error:
             self.services.metrics.store_failures.labels("gateway").inc()
-            self.services.log.warning("gateway heartbeat not stored", error=str(error))
+            if not self._unstored:
+                self.services.log.warning("gateway heartbeat not stored", error=str(error))
+            self._unstored = True
+            return False
+        self._unstored = False
+        return True
 
     async def serve_socket(self, socket: trio_websocket.WebSocketConnection) -> None:
         """Serve one accepted WebSocket until its connection has ended.
@@ -135,7 +168,7 @@ class Gateway:
                 connection.attach(nursery.cancel_scope)
                 nursery.start_soon(pump, connection)
                 nursery.start_soon(watch, connection)
-                nursery.start_soon(read, connection, self.table, nursery)
+                nursery.start_soon(read, connection, self.table, self._keeper, nursery)
         finally:
             self.table.leave(connection)
             await connection.clean_up()
@@ -162,7 +195,8 @@ class Gateway:
         """Bring every connection to its end; return when the last is gone.
 
         New sockets are closed with 1001. Each connection is told GATEWAY_CLOSING and
-        keeps being served until it has nothing in flight or `Timing.drain` is over.
+        keeps being served until it has nothing in flight or `Timing.drain` is over, and as
+        long is waited for the store to take the replies that are kept.
         Cancelled, connections not yet closed are left to whoever ends the gateway.
         """
         self.draining = True
@@ -172,6 +206,10 @@ class Gateway:
         async with trio.open_nursery() as nursery:
             for connection in tuple(self._serving):
                 nursery.start_soon(connection.drain, deadline)
+        with trio.move_on_at(deadline):
+            await self._keeper.wait_empty()
+        if kept := len(self._keeper):
+            self.services.log.warning("replies not saved, left to be flushed", count=kept)
 
     def describe(self) -> Mapping[str, Any]:
         """Describe the gateway for the admin API, as JSON-able values."""
@@ -182,6 +220,7 @@ class Gateway:
             "group": self.services.settings.gateway_group,
             "version": __version__,
             "connections": len(self.table),
+            "replies_kept": len(self._keeper),
             "in_flight": sum(connection.in_flight for connection in self.table),
             "started_at_ms": round(self._started_at * 1000),
         }

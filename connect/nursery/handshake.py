@@ -13,7 +13,7 @@ import trio
 from connect.config.functions import RegisteredFunction
 from connect.errors import StoreUnavailable, Syscode, SyscodeError
 from connect.nursery.services import Services
-from connect.nursery.sync import build_group, sync_group
+from connect.nursery.sync import Synced, build_group, sync_group
 from connect.protocol.durations import format_duration
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import Session
@@ -22,21 +22,37 @@ from connect.state.records import ConnectionRecord, ConnectionStatus, GroupRecor
 __all__ = ["Joined", "connection_ready", "join", "publish"]
 
 
+# A handshake waits for a store that has not been away for longer than this, in seconds:
+# a connection to it that broke is made again in less.
+STORE_PATIENCE = 2.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
     """A worker that has passed the handshake.
 
     Attributes:
-        limited: whether the worker bounds how many requests it runs.
+        synced: the group and the app of each app name.
+        limit: how many requests the worker runs at once; 0 means any number.
         manual_readiness: whether the worker says by WORKER_READY when it takes requests.
     """
 
     account_id: str
     env_id: str
     connection: ConnectionRecord
-    groups: Sequence[GroupRecord]
-    limited: bool
+    synced: Sequence[Synced]
+    limit: int
     manual_readiness: bool
+
+    @property
+    def limited(self) -> bool:
+        """Whether the worker bounds how many requests it runs."""
+        return self.limit > 0
+
+    @property
+    def groups(self) -> Sequence[GroupRecord]:
+        """The worker groups that the connection is in."""
+        return [synced.group for synced in self.synced]
 
 
 async def join(services: Services, hello: pb.WorkerConnectRequestData) -> Joined:
@@ -47,7 +63,7 @@ async def join(services: Services, hello: pb.WorkerConnectRequestData) -> Joined
     Raises:
         SyscodeError: the worker is refused, with the syscode to close with.
         FunctionConfigError: a function definition is wrong (to be told by SYNC_FAILED).
-        StoreUnavailable: the store did not answer.
+        StoreUnavailable: the store did not answer, or has been away for a while.
     """
     limits = services.settings.limits
     session = services.tokens.verify(hello.auth_data.session_token)
@@ -58,12 +74,38 @@ async def join(services: Services, hello: pb.WorkerConnectRequestData) -> Joined
         )
     built = _build_groups(session, hello, now=services.now())
     connection = _record(services, hello, {group.app_name: group.hash for group, _ in built})
+    limit = max(0, hello.max_worker_concurrency or 0)
+    with services.health.attempt(patience=STORE_PATIENCE):
+        synced = await _store(services, session.env_id, connection, limit, built)
+    return Joined(
+        account_id=session.account_id,
+        env_id=session.env_id,
+        connection=replace(
+            connection, synced_groups={each.group.app_id: each.group.hash for each in synced}
+        ),
+        # Connections of one group hold one copy of what its app registers.
+        synced=[services.synced.setdefault(each.key, each) for each in synced],
+        limit=limit,
+        manual_readiness=hello.worker_manual_readiness_ack,
+    )
+
+
+async def _store(
+    services: Services,
+    env_id: str,
+    connection: ConnectionRecord,
+    limit: int,
+    built: Sequence[tuple[GroupRecord, Sequence[RegisteredFunction]]],
+) -> list[Synced]:
+    """Store connection and limit, and sync the groups; on failure, undo the first."""
     store = services.store
-    limit = hello.max_worker_concurrency or 0
     try:
-        await store.connections.upsert(session.env_id, connection, [group for group, _ in built])
-        await store.capacity.set_limit(session.env_id, hello.instance_id, limit)
-        groups = [
+        # The worker is here: this id is in use, whatever became of it before.
+        await store.connections.upsert(
+            env_id, connection, [group for group, _ in built], fresh=True
+        )
+        await store.capacity.set_limit(env_id, connection.instance_id, limit)
+        return [
             await sync_group(store, group, functions, now=services.now())
             for group, functions in built
         ]
@@ -72,18 +114,8 @@ async def join(services: Services, hello: pb.WorkerConnectRequestData) -> Joined
             trio.move_on_after(services.settings.timing.cleanup, shield=True),
             suppress(StoreUnavailable),
         ):
-            await store.connections.delete(session.env_id, connection.id)
+            await store.connections.delete(env_id, connection.id)
         raise
-    return Joined(
-        account_id=session.account_id,
-        env_id=session.env_id,
-        connection=replace(
-            connection, synced_groups={group.app_id: group.hash for group in groups}
-        ),
-        groups=groups,
-        limited=limit > 0,
-        manual_readiness=hello.worker_manual_readiness_ack,
-    )
 
 
 async def publish(services: Services, joined: Joined) -> None:

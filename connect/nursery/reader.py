@@ -7,15 +7,19 @@ from connect.config.functions import FunctionConfigError
 from connect.errors import ConnectError, StoreUnavailable, Syscode, SyscodeError
 from connect.nursery.connection import Connection
 from connect.nursery.handshake import connection_ready, join, publish
+from connect.nursery.health import StoreAway
+from connect.nursery.replies import ReplyKeeper
 from connect.nursery.table import ConnectionTable
-from connect.nursery.work import extend_lease, keep_reply
+from connect.nursery.work import extend_lease
 from connect.protocol import machine as m
 from connect.protocol.messages.connect import v1 as pb
 
 __all__ = ["read"]
 
 
-async def read(connection: Connection, table: ConnectionTable, nursery: trio.Nursery) -> None:
+async def read(
+    connection: Connection, table: ConnectionTable, keeper: ReplyKeeper, nursery: trio.Nursery
+) -> None:
     """Read messages until the connection ends, one at a time.
 
     Control messages take effect at once. Storing replies and extending leases happens in
@@ -24,6 +28,7 @@ async def read(connection: Connection, table: ConnectionTable, nursery: trio.Nur
 
     Args:
         table: where the connection is entered once its worker has joined.
+        keeper: takes the worker's replies.
         nursery: the connection's nursery, for tasks that begin once the worker has joined.
     """
     try:
@@ -43,20 +48,24 @@ async def read(connection: Connection, table: ConnectionTable, nursery: trio.Nur
             else:
                 effects = connection.machine.not_a_message()
             for effect in effects:
-                await _perform(connection, table, nursery, effect)
+                await _perform(connection, table, keeper, nursery, effect)
     except Exception:  # the last resort: one connection ends, not the gateway
         connection.log.exception("unforeseen failure in a connection")
         connection.apply(connection.machine.failed())
 
 
 async def _perform(
-    connection: Connection, table: ConnectionTable, nursery: trio.Nursery, effect: m.Effect
+    connection: Connection,
+    table: ConnectionTable,
+    keeper: ReplyKeeper,
+    nursery: trio.Nursery,
+    effect: m.Effect,
 ) -> None:
     connection.services.metrics.messages.labels(type(effect).__name__).inc()
     match effect:
         case m.ReplyReceived():
             await connection.store_slots.acquire()
-            connection.background.start_soon(keep_reply, connection, effect)
+            connection.background.start_soon(keeper.keep, connection, effect)
         case m.ExtendLease():
             await connection.store_slots.acquire()
             connection.background.start_soon(extend_lease, connection, effect)
@@ -96,6 +105,9 @@ async def _join(
         if error.code == Syscode.INVALID_FUNCTION_CONFIG:
             tell = pb.SystemError(code=error.code, message=error.message)
         connection.apply(machine.join_failed(error.code, tell=tell))
+    except StoreAway as error:
+        connection.log.warning("handshake refused", reason=str(error))
+        connection.apply(machine.join_failed(Syscode.INTERNAL_ERROR, internal=True))
     except StoreUnavailable as error:
         services.metrics.store_failures.labels("handshake").inc()
         connection.log.error("handshake failed: the store does not answer", error=str(error))

@@ -1,12 +1,15 @@
 """What every connection of a gateway shares: the ports and settings around it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from structlog.typing import FilteringBoundLogger
 
 from connect.metrics import Metrics
+from connect.nursery.health import StoreHealth
+from connect.nursery.sync import Synced, SyncKey
 from connect.protocol.tokens import SessionTokens
 from connect.settings import Settings
 from connect.state.store import StateStore
@@ -33,6 +36,8 @@ class Services:
     Attributes:
         gateway_id: a ULID, new with every start of the process.
         now: unix time in seconds.
+        health: whether the store answers.
+        synced: groups of connections that are open, which these share.
     """
 
     gateway_id: str
@@ -43,3 +48,5 @@ class Services:
     metrics: Metrics
     log: FilteringBoundLogger
     now: Callable[[], float]
+    health: StoreHealth = field(default_factory=StoreHealth)
+    synced: WeakValueDictionary[SyncKey, Synced] = field(default_factory=WeakValueDictionary)

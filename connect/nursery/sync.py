@@ -7,8 +7,9 @@ environment and name, so that every gateway comes to the same one.
 import hashlib
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from connect.config.functions import RegisteredFunction, parse_functions
 from connect.protocol.messages.connect import v1 as pb
@@ -16,7 +17,23 @@ from connect.state.hashes import group_hash
 from connect.state.records import AppRecord, GroupRecord
 from connect.state.store import StateStore
 
-__all__ = ["build_group", "sync_group"]
+__all__ = ["SyncKey", "Synced", "build_group", "register_again", "sync_group"]
+
+
+SyncKey: TypeAlias = tuple[str, str, str]
+"""What two equal ones of `Synced` have in common."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Synced:
+    """A group that has its app id and sync id, and the app as it was registered."""
+
+    group: GroupRecord
+    app: AppRecord
+
+    @property
+    def key(self) -> SyncKey:
+        return self.group.hash, self.group.sync_id, self.group.created_at
 
 
 def build_group(
@@ -71,11 +88,11 @@ async def sync_group(
     functions: Sequence[RegisteredFunction],
     *,
     now: float,
-) -> GroupRecord:
+) -> Synced:
     """Give the group its app id and sync id, registering the app if need be.
 
     A stored group with the same hash that is synced, with the same feature
-    observations, lends its ids; else the app is registered anew.
+    observations, lends its ids and its time of creation; else the app is registered anew.
 
     Args:
         now: unix time in seconds.
@@ -90,16 +107,56 @@ async def sync_group(
         and stored.sync_id
         and stored.feature_observations_hash == group.feature_observations_hash
     ):
-        return replace(group, app_id=stored.app_id, sync_id=stored.sync_id)
-    app = AppRecord(
-        id=str(uuid.uuid5(uuid.UUID(group.env_id), group.app_name)),
+        group = replace(
+            group,
+            app_id=stored.app_id,
+            sync_id=stored.sync_id,
+            created_at=stored.created_at or group.created_at,
+        )
+        return Synced(group, _app(group, functions, synced_at=_unix(group.created_at)))
+    group = replace(
+        group,
+        app_id=str(uuid.uuid5(uuid.UUID(group.env_id), group.app_name)),
+        sync_id=str(uuid.uuid4()),
+    )
+    app = _app(group, functions, synced_at=now)
+    await store.apps.save(group.env_id, app)
+    return Synced(group, app)
+
+
+async def register_again(store: StateStore, synced: Synced) -> None:
+    """Put an app back into a registry that has lost it.
+
+    An app registered later stays: the worker of an older deploy may beat after the newer
+    one's.
+
+    Raises:
+        StoreUnavailable: the store did not answer.
+    """
+    env_id, app = synced.group.env_id, synced.app
+    stored = await store.apps.get(env_id, app.id)
+    if stored is None or stored.synced_at_ms < app.synced_at_ms:
+        await store.apps.save(env_id, app)
+
+
+def _app(
+    group: GroupRecord, functions: Sequence[RegisteredFunction], *, synced_at: float
+) -> AppRecord:
+    return AppRecord(
+        id=group.app_id,
         name=group.app_name,
         version=group.app_version,
-        sync_id=str(uuid.uuid4()),
+        sync_id=group.sync_id,
         functions=tuple(function.definition for function in functions),
         sdk_language=group.sdk_language,
         sdk_version=group.sdk_version,
-        synced_at_ms=round(now * 1000),
+        synced_at_ms=round(synced_at * 1000),
     )
-    await store.apps.save(group.env_id, app)
-    return replace(group, app_id=app.id, sync_id=app.sync_id)
+
+
+def _unix(created_at: str) -> float:
+    """Return the unix seconds of a group's time of creation; 0 if it cannot be read."""
+    try:
+        return datetime.fromisoformat(created_at).timestamp()
+    except ValueError:
+        return 0.0

@@ -51,7 +51,7 @@ POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 
-# How many failed status writes in a row a connection survives, and one more ends it.
+# How many failed status writes in a row a connection survives, however long they take.
 STORE_FAILURES_TOLERATED = 2
 
 
@@ -430,13 +430,23 @@ class ConnectionMachine:
         """End a connection whose worker does not read."""
         return self._close(GOING_AWAY, "write timed out", DisconnectReason.UNEXPECTED)
 
-    def store_answered(self, *, failed: bool) -> Effects:
-        """Count failed status writes; the third in a row ends the connection."""
+    def store_answered(
+        self, *, failed: bool, outage: float = 0.0, tolerated: float = 0.0
+    ) -> Effects:
+        """Count failed status writes; too many for too long end the connection.
+
+        The third in a row may end it (section 4), but not before the outage has lasted
+        longer than is tolerated: the worker can do nothing better with its socket.
+
+        Args:
+            outage: seconds since the first of the failures in a row began.
+            tolerated: seconds that these may last.
+        """
         if not failed:
             self._store_failures = 0
             return ()
         self._store_failures += 1
-        if self._store_failures <= STORE_FAILURES_TOLERATED:
+        if self._store_failures <= STORE_FAILURES_TOLERATED or outage <= tolerated:
             return ()
         return self._close(INTERNAL_ERROR, Syscode.INTERNAL_ERROR)
 

@@ -8,13 +8,14 @@ a call, on either side, cancels the other.
 Of grpclib only the protocol layer is used (`grpclib.protocol`), not its client and
 server: those run an asyncio task per call, which alone costs half as much as the call,
 take messages of any size, and allow 100 calls per connection. Here, a unary call whose
-message fits the peer's window is written with one send and read without any task.
+message fits the peer's window is written with one send and read without any task; a
+stream's messages are read without any task, too, and written by one, many at a time.
 """
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 
 import structlog
@@ -37,15 +38,24 @@ from connect.rpc.background import body_apart
 from connect.rpc.channel import RpcChannel, watch_peer
 from connect.rpc.client_call import ClientCall
 from connect.rpc.http2 import Http2Stream
+from connect.rpc.message_stream import ClientStream, Receiver, ServerStream, StreamHandler
 from connect.rpc.server_call import CLOSING, RpcHandler, ServerCall
 
-__all__ = ["DEFAULT_MAX_MESSAGE_BYTES", "Bridge", "RpcHandler", "open_bridge"]
+__all__ = ["DEFAULT_MAX_MESSAGE_BYTES", "Bridge", "RpcHandler", "StreamHandler", "open_bridge"]
 
 # The largest worker message, and room for the envelope around it.
 DEFAULT_MAX_MESSAGE_BYTES = 8 * 1024 * 1024 + 64 * 1024
 
 # Calls that one connection to a server of ours may carry at the same time.
 _MAX_CALLS_PER_CONNECTION = 10_000
+
+# What a peer may have on the way to us: per stream, and per connection. Streams carry
+# what many calls would, so this is more than is usual.
+_STREAM_WINDOW_BYTES = 8 * 1024 * 1024
+_CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
+
+# The largest piece that a peer may put into one HTTP/2 frame.
+_FRAME_BYTES = 64 * 1024
 
 # How long asyncio gets to run the callbacks of closed transports.
 _CLOSE_SECONDS = 1.0
@@ -73,21 +83,30 @@ def _h2_config(*, client_side: bool) -> H2Configuration:
     )
 
 
+_CONFIGURATION = Configuration(
+    http2_connection_window_size=_CONNECTION_WINDOW_BYTES,
+    http2_stream_window_size=_STREAM_WINDOW_BYTES,
+)
+
+
 class _ServerConnection(AbstractHandler):
     """The calls on one client's connection."""
 
     def __init__(self, service: "_Service") -> None:
         self._service = service
-        self._calls: dict[Stream, ServerCall] = {}
+        self._calls: dict[Stream, ServerCall | ServerStream] = {}
 
     def accept(self, stream: Stream, headers: Any, release_stream: Callable[[], None]) -> None:
         def ended() -> None:
             del self._calls[stream]
             release_stream()
 
-        call = ServerCall(self._service, cast(Http2Stream, stream), ended)
+        fields = dict(headers)
+        path = fields.get(b":path", b"").decode("ascii", "replace")
+        kind = ServerStream if path in self._service.streams else ServerCall
+        call = kind(self._service, cast(Http2Stream, stream), ended)
         self._calls[stream] = call
-        call.open(dict(headers))
+        call.open(fields)
 
     def cancel(self, stream: Stream) -> None:
         self._calls[stream].cancel()
@@ -104,6 +123,10 @@ class _Protocol(H2Protocol):
         super().connection_made(transport)
         for event in _IGNORED_EVENTS:
             self.processor.processors[event] = _ignore
+        h2 = self.connection._connection
+        h2.update_settings({SettingCodes.MAX_FRAME_SIZE: _FRAME_BYTES})
+        h2.max_inbound_frame_size = _FRAME_BYTES  # nothing is lost by taking them at once
+        self.connection.flush()
 
 
 def _ignore(event: Event) -> None:
@@ -113,7 +136,7 @@ def _ignore(event: Event) -> None:
 class _ServerProtocol(_Protocol):
     def __init__(self, service: "_Service") -> None:
         self._service = service
-        config = Configuration().__for_server__()
+        config = _CONFIGURATION.__for_server__()
         super().__init__(_ServerConnection(service), config, _h2_config(client_side=False))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -138,16 +161,30 @@ class _Service:
     nursery: trio.Nursery
     listener: asyncio.Server
 
-    def __init__(self, bridge: "Bridge", handlers: Mapping[str, RpcHandler]) -> None:
+    def __init__(
+        self,
+        bridge: "Bridge",
+        handlers: Mapping[str, RpcHandler],
+        streams: Mapping[str, StreamHandler],
+    ) -> None:
         self.aio = bridge.loop.run_aio_coroutine
         self.max_message_bytes = bridge.max_message_bytes
         self.handlers = handlers
+        self.streams = streams
+        self.open_streams: set[ServerStream] = set()
         self.connections: set[_ServerProtocol] = set()
         self.closing = False
 
     def address(self) -> tuple[str, int]:
         host, port = self.listener.sockets[0].getsockname()[:2]
         return host, port
+
+    def finish(self) -> None:
+        """Take no new calls; let those in progress come to their ends."""
+        self.closing = True
+        self.listener.close()
+        for stream in list(self.open_streams):
+            stream.finish()
 
     def close(self) -> None:
         self.listener.close()
@@ -192,18 +229,30 @@ class _Connection:
 
     async def call(self, path: str, request: bytes, timeout: float) -> bytes:
         call = ClientCall(self._aio, self._max_message_bytes)
-        stream = self._protocol.connection.create_stream(wrapper=cast(Wrapper, call))
-        register = cast(
-            Callable[[Http2Stream], Callable[[], None]], self._protocol.processor.register
-        )
         return await call.run(
-            cast(Http2Stream, stream),
-            register,
+            *self._new_stream(call),
             path=path,
             authority=self._authority,
             request=request,
             timeout=timeout,
         )
+
+    def stream(
+        self, path: str, receive: Receiver, timeout: float
+    ) -> AbstractAsyncContextManager[ClientStream]:
+        client = ClientStream(self._aio, self._max_message_bytes, receive)
+        return client.opened(
+            *self._new_stream(client), path=path, authority=self._authority, timeout=timeout
+        )
+
+    def _new_stream(
+        self, wrapper: ClientCall | ClientStream
+    ) -> tuple[Http2Stream, Callable[[Http2Stream], Callable[[], None]]]:
+        stream = self._protocol.connection.create_stream(wrapper=cast(Wrapper, wrapper))
+        register = cast(
+            Callable[[Http2Stream], Callable[[], None]], self._protocol.processor.register
+        )
+        return cast(Http2Stream, stream), register
 
 
 class Bridge:
@@ -235,25 +284,28 @@ class Bridge:
         *,
         host: str,
         port: int,
+        streams: Mapping[str, StreamHandler] | None = None,
         grace: float = 5.0,
         task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve unary methods until cancelled.
+        """Serve methods until cancelled.
 
         Args:
-            handlers: method path to handler. RpcError goes to the client as it is,
+            handlers: unary methods, path to handler. RpcError goes to the client as it is,
                 MalformedMessage as INVALID_ARGUMENT, StoreUnavailable as UNAVAILABLE,
                 anything else is logged and goes out as INTERNAL without particulars.
             host: name or address to listen on.
             port: port to listen on; 0 picks a free one.
-            grace: seconds that running handlers have to finish after cancellation;
-                new calls are refused meanwhile.
+            streams: methods that stream both ways, path to handler; nothing that a
+                session raises goes out, but it ends the stream as INTERNAL.
+            grace: seconds that running handlers and sessions have to finish after
+                cancellation; new calls are refused meanwhile.
             task_status: is told the address really bound.
 
         Raises:
             ConfigurationError: the address cannot be listened on.
         """
-        service = _Service(self, handlers)
+        service = _Service(self, handlers, streams or {})
         await self._listen(service, host, port)
         try:
             async with trio.open_nursery() as outside:
@@ -264,8 +316,7 @@ class Bridge:
                         with accepting:
                             task_status.started(service.address())
                             await trio.sleep_forever()
-                        service.closing = True
-                        service.listener.close()
+                        service.finish()
                     # Leaving the nursery waited for running handlers, until the deadline.
                 outside.cancel_scope.cancel()
         finally:
@@ -292,7 +343,7 @@ class Bridge:
 
         handler = _ClientHandler()
 
-        config = Configuration().__for_client__()
+        config = _CONFIGURATION.__for_client__()
         handler.protocol = _Protocol(handler, config, _h2_config(client_side=True))
         try:
             await self.loop.run_aio_coroutine(

@@ -4,12 +4,16 @@ The connection itself is the bridge's; this side of it is plain Trio.
 """
 
 import socket
-from contextlib import suppress
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from connect.rpc.errors import RpcError, RpcStatus
+
+if TYPE_CHECKING:
+    from connect.rpc.message_stream import ClientStream
 
 __all__ = ["ConnectionUsedUp", "RpcChannel", "Wire", "WireConnection", "watch_peer"]
 
@@ -36,7 +40,7 @@ class WireConnection(Protocol):
     """One gRPC connection.
 
     Attributes:
-        calls: how many are in progress; counted by the channel.
+        calls: how many calls and streams are in progress; counted by the channel.
     """
 
     calls: int
@@ -45,6 +49,10 @@ class WireConnection(Protocol):
     def is_open(self) -> bool: ...
 
     async def call(self, path: str, request: bytes, timeout: float) -> bytes: ...
+
+    def stream(
+        self, path: str, receive: Callable[[bytes], None], timeout: float
+    ) -> AbstractAsyncContextManager["ClientStream"]: ...
 
     def close(self) -> None: ...
 
@@ -101,20 +109,61 @@ class RpcChannel:
         Cancelling it cancels the handler on the other side, if one is running.
         """
         deadline = trio.current_time() + timeout
+        connection = await self._connected(deadline)
+        try:
+            return await connection.call(path, request, deadline - trio.current_time())
+        except ConnectionUsedUp:
+            raise self._used_up(connection) from None
+        finally:
+            self._done(connection)
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, receive: Callable[[bytes], None], *, timeout: float
+    ) -> AsyncIterator["ClientStream"]:
+        """Open a stream to a method that streams both ways, for the length of the block.
+
+        Args:
+            path: ``/package.Service/Method``.
+            receive: called at once with every message that arrives; MalformedMessage
+                and RpcError end the stream.
+            timeout: seconds for opening it, dialling included. The server's answer is
+                not awaited: one that does not know the method says so on the stream.
+
+        Raises:
+            RpcError: UNAVAILABLE if the peer cannot be reached, DEADLINE_EXCEEDED.
+
+        The stream is reset when the block ends.
+        """
+        deadline = trio.current_time() + timeout
+        connection = await self._connected(deadline)
+        try:
+            remaining = deadline - trio.current_time()
+            async with connection.stream(path, receive, remaining) as stream:
+                yield stream
+        except ConnectionUsedUp:
+            raise self._used_up(connection) from None
+        finally:
+            self._done(connection)
+
+    async def _connected(self, deadline: float) -> WireConnection:
+        """Return a connection, with one more call counted."""
         connection = self._connection
         if connection is None or not connection.is_open:
             connection = await self._connect(deadline)
         connection.calls += 1
-        try:
-            return await connection.call(path, request, deadline - trio.current_time())
-        except ConnectionUsedUp:
-            if self._connection is connection:  # it has carried 2^30 calls: start afresh
-                self._connection = None
-            raise RpcError(RpcStatus.UNAVAILABLE, "the connection is used up") from None
-        finally:
-            connection.calls -= 1
-            if connection is not self._connection and connection.calls == 0:
-                connection.close()
+        return connection
+
+    def _used_up(self, connection: WireConnection) -> RpcError:
+        """Start afresh: the connection has carried 2^30 calls."""
+        if self._connection is connection:
+            self._connection = None
+        return RpcError(RpcStatus.UNAVAILABLE, "the connection is used up")
+
+    def _done(self, connection: WireConnection) -> None:
+        connection.calls -= 1
+        if connection is not self._connection and connection.calls == 0:
+            connection.close()
 
     async def aclose(self) -> None:
         """Close the connection; calls in progress fail as UNAVAILABLE. Idempotent."""

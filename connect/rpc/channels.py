@@ -1,6 +1,6 @@
-"""Channels to many peers, and the two calls that the service makes through them."""
+"""Channels to many peers: calls and streams, and the two calls that the service makes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from connect.rpc.background import open_background
 from connect.rpc.bridge import Bridge
 from connect.rpc.channel import RpcChannel
 from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.message_stream import ClientStream
 from connect.rpc.methods import FORWARD, REPLY
 
 __all__ = ["ChannelPool", "open_channel_pool"]
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 class _Entry:
     channel: RpcChannel
     last_used: float
-    calls: int = 0
+    calls: int = 0  # and streams
 
 
 class ChannelPool:
@@ -52,6 +53,26 @@ class ChannelPool:
         entry.calls += 1
         try:
             return await entry.channel.call(path, request, timeout=timeout)
+        finally:
+            entry.calls -= 1
+            entry.last_used = trio.current_time()
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        host: str,
+        port: int,
+        path: str,
+        receive: Callable[[bytes], None],
+        *,
+        timeout: float,
+    ) -> AsyncIterator[ClientStream]:
+        """Open a stream to a method of a peer; see `RpcChannel.stream`, and `call`."""
+        entry = self._entry(host, port)
+        entry.calls += 1
+        try:
+            async with entry.channel.stream(path, receive, timeout=timeout) as stream:
+                yield stream
         finally:
             entry.calls -= 1
             entry.last_used = trio.current_time()

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import trio
 from h2.errors import ErrorCodes
-from h2.exceptions import NoAvailableStreamIDError, ProtocolError, TooManyStreamsError
+from h2.exceptions import NoAvailableStreamIDError, ProtocolError
 
 from connect.rpc import framing
 from connect.rpc.channel import ConnectionUsedUp
 from connect.rpc.errors import RpcError, RpcStatus
-from connect.rpc.http2 import Header, Http2Stream, Inbox, RunAsyncio, put_message
+from connect.rpc.http2 import Http2Stream, Inbox, RunAsyncio, open_stream, put_message
 
 __all__ = ["ClientCall"]
 
@@ -53,7 +53,8 @@ class ClientCall:
         release: Callable[[], None] | None = None
         try:
             with trio.CancelScope(deadline=trio.current_time() + timeout):
-                await self._open(stream, framing.request_headers(path, authority, timeout))
+                headers = framing.request_headers(path, authority, timeout)
+                await open_stream(self._aio, stream, headers)
                 release = register(stream)
                 inbox = stream.buffer = Inbox(stream, self._max_message_bytes, self._end)
                 await self._send(stream, framing.encode_message(request))
@@ -69,25 +70,9 @@ class ClientCall:
             if release is not None:
                 if stream.closable:
                     stream.reset_nowait(ErrorCodes.CANCEL)
+                    stream.connection.flush()  # grpclib writes only while the socket takes it
                 release()
         raise RpcError(RpcStatus.DEADLINE_EXCEEDED, f"no answer to {path} in time")
-
-    async def _open(self, stream: Http2Stream, headers: list[Header]) -> None:
-        connection, h2 = stream.connection, stream._h2_connection
-        while True:
-            if not connection.write_ready.is_set():
-                await self._aio(connection.write_ready.wait())
-            if connection.is_closing():
-                raise RpcError(RpcStatus.UNAVAILABLE, "the connection is lost")
-            stream_id = h2.get_next_available_stream_id()
-            try:
-                h2.send_headers(stream_id, headers)
-            except TooManyStreamsError:
-                connection.stream_close_waiter.clear()
-                await self._aio(connection.stream_close_waiter.wait())
-            else:
-                stream.init_stream(stream_id, connection)
-                return
 
     async def _send(self, stream: Http2Stream, body: bytes) -> None:
         if put_message(stream, body, end=True):

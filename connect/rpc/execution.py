@@ -64,7 +64,7 @@ class ExecutorStore(Protocol):
 
 
 class ForwardChannels(Protocol):
-    """What an execution needs of `connect.rpc.channels.ChannelPool`."""
+    """What an execution needs of `connect.rpc.forward_streams.ForwardStreams`."""
 
     async def forward(
         self, host: str, port: int, connection_id: str, request: bytes, *, timeout: float

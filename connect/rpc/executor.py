@@ -28,6 +28,7 @@ from connect.rpc.bridge import Bridge, open_bridge
 from connect.rpc.channels import open_channel_pool
 from connect.rpc.execution import Execution, ExecutionParts, ExecutorStore
 from connect.rpc.executor_service import executor_handlers
+from connect.rpc.forward_streams import open_forward_streams
 from connect.rpc.gateways import GatewayTable
 from connect.settings import Settings
 
@@ -227,20 +228,31 @@ class Executor:
                 grace=_SERVER_GRACE_SECONDS,
             )
             bound_host, bound_port = await nursery.start(serve)
-            self._parts = ExecutionParts(
-                store=self._store,
-                gateways=gateways,
-                channels=channels,
-                timing=timing,
-                limits=self._settings.limits,
-                host=self._advertise_host or reachable_host(bound_host),
-                port=bound_port,
-            )
-            self._nursery = nursery
-            try:
-                yield
-            finally:
-                self._parts = self._nursery = None
+            host = self._advertise_host or reachable_host(bound_host)
+            async with open_forward_streams(
+                channels,
+                self,
+                address=(host, bound_port),
+                gateways=gateways.addresses,
+                follow_interval=timing.gateway_refresh,
+                open_timeout=timing.rpc,
+                max_message_bytes=bridge.max_message_bytes,
+            ) as streams:
+                self._parts = ExecutionParts(
+                    store=self._store,
+                    gateways=gateways,
+                    channels=streams,
+                    timing=timing,
+                    limits=self._settings.limits,
+                    host=host,
+                    port=bound_port,
+                )
+                # Executions end before the streams that they use.
+                async with open_background() as self._nursery:
+                    try:
+                        yield
+                    finally:
+                        self._parts = self._nursery = None
 
 
 @asynccontextmanager

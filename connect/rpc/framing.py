@@ -1,4 +1,4 @@
-"""How gRPC puts one unary call into HTTP/2: headers, message prefix, trailers. No I/O.
+"""How gRPC puts calls into HTTP/2: headers, message prefix, trailers. No I/O.
 
 The rules are those of the document "gRPC over HTTP2".
 """
@@ -72,22 +72,26 @@ def decode_message(chunks: Sequence[bytes]) -> bytes:
     return body[PREFIX_BYTES:]
 
 
-def request_headers(path: str, authority: str, timeout: float) -> list[Header]:
+def request_headers(path: str, authority: str, timeout: float | None) -> list[Header]:
     """Return the headers that open a call.
 
     Args:
-        timeout: seconds; told to the server, rounded up.
+        timeout: seconds; told to the server, rounded up. None for a call without end.
     """
-    # Whole seconds repeat from call to call, which HPACK makes short.
-    told = (
-        b"%dS" % math.ceil(timeout) if timeout > 10 else b"%dm" % max(1, math.ceil(timeout * 1e3))
-    )
+    told: list[Header] = []
+    if timeout is not None:
+        # Whole seconds repeat from call to call, which HPACK makes short.
+        whole = timeout > 10
+        written = (
+            b"%dS" % math.ceil(timeout) if whole else b"%dm" % max(1, math.ceil(timeout * 1e3))
+        )
+        told.append((b"grpc-timeout", written))
     return [
         (b":method", b"POST"),
         (b":scheme", b"http"),
         (b":path", path.encode()),
         (b":authority", authority.encode()),
-        (b"grpc-timeout", told),
+        *told,
         (b"te", b"trailers"),
         (b"content-type", b"application/grpc"),
         (b"user-agent", b"connect-gateway"),

@@ -60,9 +60,11 @@ class GatewayTable:
     def address(self, gateway_id: str) -> tuple[str, int] | None:
         """Return host and port of the gateway's RPC, None if it is not in the table."""
         gateway = self._gateways.get(gateway_id)
-        if gateway is None:
-            return None
-        return gateway.ip, gateway.grpc_port or DEFAULT_GATEWAY_PORT
+        return None if gateway is None else _address(gateway)
+
+    def addresses(self) -> frozenset[tuple[str, int]]:
+        """Return host and port of the RPC of every gateway in the table."""
+        return frozenset(map(_address, self._gateways.values()))
 
     async def refresh(self) -> None:
         """Read the table; while the store is unavailable, the last one stays."""
@@ -101,3 +103,7 @@ class GatewayTable:
             log.info("gateway table refreshed again")
         self._outage = False
         self._gateways = {gateway.id: gateway for gateway in gateways}
+
+
+def _address(gateway: GatewayRecord) -> tuple[str, int]:
+    return gateway.ip, gateway.grpc_port or DEFAULT_GATEWAY_PORT

@@ -1,4 +1,4 @@
-"""What a unary call does with an HTTP/2 stream, on either side.
+"""What calls and streams of messages do with an HTTP/2 stream, on either side.
 
 The streams are grpclib's, whose types are spelled out here as far as they are used:
 only the bridge imports grpclib.
@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
+from h2.exceptions import TooManyStreamsError
 
 from connect.rpc import framing
 from connect.rpc.errors import RpcError, RpcStatus
@@ -19,7 +20,9 @@ __all__ = [
     "Http2Connection",
     "Http2Stream",
     "Inbox",
+    "ReceiveBuffer",
     "RunAsyncio",
+    "open_stream",
     "put_message",
 ]
 
@@ -54,11 +57,19 @@ class Http2Connection(Protocol):
     def flush(self) -> None: ...
 
 
+class ReceiveBuffer(Protocol):
+    """What takes in the data of a stream, in the place of grpclib's Buffer."""
+
+    def add(self, data: bytes, ack_size: int) -> None: ...
+    def eof(self) -> None: ...
+    def unacked_size(self) -> int: ...
+
+
 class Http2Stream(Protocol):
     """`grpclib.protocol.Stream`."""
 
     id: int
-    buffer: "Inbox"
+    buffer: ReceiveBuffer
     headers: list[Header] | None
     trailers: list[Header] | None
 
@@ -68,6 +79,8 @@ class Http2Stream(Protocol):
     def _h2_connection(self) -> H2Connection: ...
     @property
     def closable(self) -> bool: ...
+    @property
+    def window_updated(self) -> Event: ...
 
     def init_stream(self, stream_id: int, connection: Http2Connection) -> None: ...
     def send_headers(self, headers: list[Header]) -> Coroutine[Any, Any, None]: ...
@@ -116,6 +129,30 @@ class Inbox:
         if self.overflowed:
             raise RpcError(RpcStatus.RESOURCE_EXHAUSTED, "the message is too large")
         return framing.decode_message(self._chunks)
+
+
+async def open_stream(aio: RunAsyncio, stream: Http2Stream, headers: list[Header]) -> None:
+    """Begin a stream, as soon as the server allows one more; its headers are queued only.
+
+    Raises:
+        RpcError: UNAVAILABLE if the connection is lost.
+        h2.exceptions.ProtocolError: likewise, or all stream ids are used up.
+    """
+    connection, h2 = stream.connection, stream._h2_connection
+    while True:
+        if not connection.write_ready.is_set():
+            await aio(connection.write_ready.wait())
+        if connection.is_closing():
+            raise RpcError(RpcStatus.UNAVAILABLE, "the connection is lost")
+        stream_id = h2.get_next_available_stream_id()
+        try:
+            h2.send_headers(stream_id, headers)
+        except TooManyStreamsError:
+            connection.stream_close_waiter.clear()
+            await aio(connection.stream_close_waiter.wait())
+        else:
+            stream.init_stream(stream_id, connection)
+            return
 
 
 def put_message(

@@ -11,9 +11,11 @@ __all__ = [
     "GATEWAY_PING",
     "PONG",
     "REPLY",
+    "STREAM_V1",
 ]
 
 FORWARD = "/connect.v1.ConnectGateway/Forward"
+STREAM_V1 = "/connect.v1.ConnectGateway/StreamV1"
 GATEWAY_PING = "/connect.v1.ConnectGateway/Ping"
 REPLY = "/connect.v1.ConnectExecutor/Reply"
 ACK = "/connect.v1.ConnectExecutor/Ack"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from connect.settings import Timing
-from connect.state.commands import Commands, Now, load_script
-from connect.state.keys import Keys
+from connect.state.commands import Argument, Commands, Now, load_script
+from connect.state.keys import Keys, worker_hash
 from connect.state.store import Assignment
 
 __all__ = ["RedisCapacityStore"]
@@ -33,7 +33,9 @@ class RedisCapacityStore:
 
     async def set_limit(self, env_id: str, instance_id: str, limit: int) -> None:
         await self.commands.run(
-            _SET_LIMIT, self._worker_keys(env_id, instance_id), (limit, self._lifetime)
+            _SET_LIMIT,
+            (*self.keys.indexed_keys(env_id), *self._worker_keys(env_id, instance_id)),
+            (*self._worker_args(env_id, instance_id), limit, self._lifetime),
         )
 
     async def limit(self, env_id: str, instance_id: str) -> int | None:
@@ -44,11 +46,12 @@ class RedisCapacityStore:
         outcome = await self.commands.run(
             _ASSIGN,
             (
+                *self.keys.indexed_keys(env_id),
                 *self._worker_keys(env_id, instance_id),
                 self.keys.request_worker(env_id, request_id),
             ),
             (
-                int(self.now() * 1000),
+                *self._worker_args(env_id, instance_id),
                 request_id,
                 instance_id,
                 int(self.timing.request_worker * 1000),
@@ -61,10 +64,16 @@ class RedisCapacityStore:
         done = await self.commands.run(
             _UNASSIGN,
             (
+                *self.keys.indexed_keys(env_id),
                 *self._worker_keys(env_id, instance_id),
                 self.keys.request_worker(env_id, request_id),
             ),
-            (request_id, instance_id, self._lifetime),
+            (
+                *self._worker_args(env_id, instance_id),
+                request_id,
+                instance_id,
+                self._lifetime,
+            ),
         )
         return bool(done)
 
@@ -79,6 +88,10 @@ class RedisCapacityStore:
 
     def _worker_keys(self, env_id: str, instance_id: str) -> tuple[str, str]:
         return self.keys.capacity(env_id, instance_id), self.keys.requests(env_id, instance_id)
+
+    def _worker_args(self, env_id: str, instance_id: str) -> tuple[Argument, ...]:
+        now_ms = int(self.now() * 1000)
+        return *self.keys.indexed_args(env_id, now_ms), worker_hash(instance_id)
 
     @property
     def _lifetime(self) -> int:

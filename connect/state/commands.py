@@ -19,6 +19,7 @@ __all__ = [
     "Script",
     "load_script",
     "reply_error",
+    "why_not_now",
 ]
 
 Argument: TypeAlias = str | bytes | int
@@ -30,12 +31,15 @@ Reply: TypeAlias = Any
 _INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 
 # Errors of a server that is well but cannot serve now; the same command may succeed later.
-# Within a script they come wrapped.
+# Within a script they come wrapped; part of the script may have taken effect then.
 _NOT_NOW = re.compile(
     r"^(?:ERR Error running script .*?: -)?"
-    r"(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|MISCONF|OOM|NOREPLICAS) ",
+    r"(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|MISCONF|OOM|NOREPLICAS) ",
     re.DOTALL,
 )
+
+# What a script on Redis Cluster says of a key that is on its way to another node.
+_MIGRATING = "attempted to access a non local key"
 
 
 class CommandError(ConnectError):
@@ -53,9 +57,17 @@ class CommandError(ConnectError):
         return f"the state store refused a command: {self.message}"
 
 
+def why_not_now(message: str) -> str | None:
+    """Return the server's word for why it cannot serve now; None for other error replies."""
+    found = _NOT_NOW.match(message)
+    if found is not None:
+        return found[1]
+    return "TRYAGAIN" if _MIGRATING in message else None
+
+
 def reply_error(message: str) -> CommandError | StoreUnavailable:
     """Translate the text of a server's error reply."""
-    if _NOT_NOW.match(message):
+    if why_not_now(message) is not None:
         return StoreUnavailable(f"the state store cannot serve now: {message}")
     return CommandError(message)
 

@@ -11,10 +11,11 @@ from connect.state.encoding import (
     decode_group,
     encode_connection,
     encode_group,
+    encode_heartbeat,
     readable,
 )
 from connect.state.keys import Keys, worker_hash
-from connect.state.records import ConnectionRecord, ConnectionStatus, GroupRecord
+from connect.state.records import ConnectionRecord, GroupRecord
 
 __all__ = ["RedisConnectionStore"]
 
@@ -24,6 +25,12 @@ _DELETE = load_script("delete_connection")
 
 # Entries asked for at once when many are read, so that no command blocks Redis for long.
 _PAGE = 500
+
+# How long late writes for a deleted connection come to nothing.
+_TOMBSTONE_MS = 5 * 60 * 1000
+
+# How long a group that lost its last connection keeps its time of creation.
+_CREATED_MS = 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +43,64 @@ class RedisConnectionStore:
     timing: Timing
 
     async def upsert(
-        self, env_id: str, connection: ConnectionRecord, groups: Sequence[GroupRecord] = ()
-    ) -> None:
-        all_hashes = {*connection.groups.values(), *connection.synced_groups.values()}
-        await self.commands.run(
+        self,
+        env_id: str,
+        connection: ConnectionRecord,
+        groups: Sequence[GroupRecord] = (),
+        *,
+        fresh: bool = False,
+    ) -> bool:
+        keys = self.keys
+        stored = await self.commands.run(
             _UPSERT,
-            self._script_keys(env_id),
+            (*keys.indexed_keys(env_id), keys.tombstone(env_id, connection.id)),
             (
                 *self._head(env_id, connection),
-                self.keys.group_prefix(env_id),
-                self.keys.app_prefix(env_id),
-                json.dumps(sorted(all_hashes)),
-                json.dumps(list(connection.synced_groups.items())),
+                encode_connection(connection),
+                int(fresh),
+                self._read_again_at(connection),
+                keys.group_prefix(env_id),
+                keys.app_prefix(env_id),
+                _CREATED_MS,
                 json.dumps([_group_argument(group) for group in groups]),
             ),
         )
+        return bool(stored)
 
-    async def refresh(self, env_id: str, connection: ConnectionRecord) -> bool:
-        args = self._head(env_id, connection)
-        for app_id, group_hash in connection.synced_groups.items():
-            args += (app_id, group_hash)
-        stored = await self.commands.run(_REFRESH, self._script_keys(env_id), args)
+    async def refresh(
+        self, env_id: str, connection: ConnectionRecord, *, limited: bool = False
+    ) -> bool:
+        keys = self.keys
+        status = int(connection.status)
+        stored = await self.commands.run(
+            _REFRESH,
+            (
+                *keys.indexed_keys(env_id),
+                keys.capacity(env_id, connection.instance_id),
+                keys.requests(env_id, connection.instance_id),
+            ),
+            (
+                *self._head(env_id, connection),
+                status or "",
+                encode_heartbeat(connection.last_heartbeat_ms),
+                self._read_again_at(connection),
+                int(self.timing.capacity * 1000) if limited else "",
+            ),
+        )
         return bool(stored)
 
     async def delete(self, env_id: str, connection_id: str) -> bool:
         keys = self.keys
         deleted = await self.commands.run(
             _DELETE,
-            self._script_keys(env_id),
+            (*keys.indexed_keys(env_id), keys.tombstone(env_id, connection_id)),
             (
+                *keys.indexed_args(env_id, int(self.now() * 1000)),
                 connection_id,
                 keys.group_prefix(env_id),
                 keys.app_prefix(env_id),
-                keys.ready_prefix(env_id),
-                keys.app_groups_prefix(env_id),
-                keys.functions_prefix(env_id),
+                _TOMBSTONE_MS,
+                _CREATED_MS,
             ),
         )
         return bool(deleted)
@@ -94,24 +124,17 @@ class RedisConnectionStore:
     async def of_group(self, env_id: str, group_hash: str) -> list[ConnectionRecord]:
         return await self._listed_in(env_id, self.keys.group(env_id, group_hash))
 
-    def _script_keys(self, env_id: str) -> tuple[str, str, str]:
-        keys = self.keys
-        return keys.connections(env_id), keys.groups(env_id), keys.workers(env_id)
-
     def _head(self, env_id: str, connection: ConnectionRecord) -> tuple[Argument, ...]:
         """Return the arguments that upsert and refresh share."""
-        garbage = int((self.now() - self.timing.garbage_after) * 1000)
         return (
+            *self.keys.indexed_args(env_id, int(self.now() * 1000)),
             connection.id,
-            encode_connection(connection),
-            int(connection.status is ConnectionStatus.READY),
-            connection.last_heartbeat_ms,
             worker_hash(connection.instance_id),
-            self.keys.ready_prefix(env_id),
-            self.keys.app_groups_prefix(env_id),
-            self.keys.functions_prefix(env_id),
-            garbage,
         )
+
+    def _read_again_at(self, connection: ConnectionRecord) -> int:
+        """Return when routing looks at the record again, unless heartbeats come (unix ms)."""
+        return connection.last_heartbeat_ms + int(self.timing.garbage_after * 1000)
 
     async def _listed_in(self, env_id: str, index: str) -> list[ConnectionRecord]:
         ids: set[bytes] = set()

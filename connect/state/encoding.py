@@ -32,6 +32,7 @@ __all__ = [
     "encode_connection",
     "encode_gateway",
     "encode_group",
+    "encode_heartbeat",
     "encode_lease",
     "readable",
 ]
@@ -143,9 +144,19 @@ def _dump(always: Mapping[str, Any], unless_empty: Mapping[str, Any]) -> str:
     return json.dumps(fields, separators=(",", ":"))
 
 
-def encode_connection(record: ConnectionRecord) -> str:
-    seconds, ms = divmod(record.last_heartbeat_ms, _MS)
+def _heartbeat(unix_ms: int) -> dict[str, int]:
+    seconds, ms = divmod(unix_ms, _MS)
     heartbeat = {"seconds": seconds, "nanos": ms * _NANOS_PER_MS}
+    return {name: value for name, value in heartbeat.items() if value}
+
+
+def encode_heartbeat(unix_ms: int) -> str:
+    """Return the JSON of a connection's ``last_heartbeat_at``; empty where it is left out."""
+    heartbeat = _heartbeat(unix_ms)
+    return json.dumps(heartbeat, separators=(",", ":")) if heartbeat else ""
+
+
+def encode_connection(record: ConnectionRecord) -> str:
     attributes = record.attributes
     machine = {
         "cpu_cores": attributes.cpu_cores,
@@ -161,7 +172,7 @@ def encode_connection(record: ConnectionRecord) -> str:
             "all_worker_groups": dict(record.groups),
             "synced_worker_groups": dict(record.synced_groups),
             "status": int(record.status),
-            "last_heartbeat_at": {name: value for name, value in heartbeat.items() if value},
+            "last_heartbeat_at": _heartbeat(record.last_heartbeat_ms),
             "sdk_language": record.sdk_language,
             "sdk_version": record.sdk_version,
             "attributes": {name: value for name, value in machine.items() if value},

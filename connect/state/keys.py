@@ -97,32 +97,74 @@ class Keys:
         """Hash: gateway id to gateway JSON."""
         return "{connect}:gateways"
 
-    # Indexes of our own.
+    # For scripts that keep our indexes: lua/indexes.lua.
 
-    def ready_prefix(self, env_id: str) -> str:
-        """Sorted sets ``APP:GROUP``: ids of READY connections by heartbeat in unix ms."""
-        return f"{{{env_id}}}:ix:ready:"
+    def indexed_keys(self, env_id: str) -> tuple[str, str]:
+        """Return the keys that such a script begins with."""
+        return self.connections(env_id), self.groups(env_id)
 
-    def ready(self, env_id: str, app_id: str, group_hash: str) -> str:
-        return f"{self.ready_prefix(env_id)}{app_id}:{group_hash}"
+    def indexed_args(self, env_id: str, now_ms: int) -> tuple[int, str, str, str]:
+        """Return the arguments that such a script begins with."""
+        return (
+            now_ms,
+            self.index_prefix(env_id),
+            self.capacity_prefix(env_id),
+            self.requests_prefix(env_id),
+        )
 
-    def app_groups_prefix(self, env_id: str) -> str:
-        """Hashes ``APP``: hash of each synced group to its time of creation (RFC 3339)."""
-        return f"{{{env_id}}}:ix:app-groups:"
+    # Indexes of our own. lua/indexes.lua builds the same names.
+
+    def index_prefix(self, env_id: str) -> str:
+        """Beginning of the names of all our indexes."""
+        return f"{{{env_id}}}:ix:"
+
+    def ready(self, env_id: str, app_id: str, group_hash: str, gateway_id: str) -> str:
+        """Sorted set: READY connections whose worker may have room, by heartbeat in unix ms."""
+        return f"{{{env_id}}}:ix:ready:{app_id}:{group_hash}:{gateway_id}"
+
+    def full(self, env_id: str, app_id: str, group_hash: str, gateway_id: str) -> str:
+        """Sorted set: READY connections whose worker is full, by heartbeat in unix ms."""
+        return f"{{{env_id}}}:ix:full:{app_id}:{group_hash}:{gateway_id}"
+
+    def draining(self, env_id: str, app_id: str, group_hash: str, gateway_id: str) -> str:
+        """Sorted set: DRAINING connections, by heartbeat in unix ms."""
+        return f"{{{env_id}}}:ix:draining:{app_id}:{group_hash}:{gateway_id}"
+
+    def group_gateways(self, env_id: str, app_id: str, group_hash: str) -> str:
+        """Set: ids of the gateways for which there is one of the three sets above."""
+        return f"{{{env_id}}}:ix:gateways:{app_id}:{group_hash}"
 
     def app_groups(self, env_id: str, app_id: str) -> str:
-        return self.app_groups_prefix(env_id) + app_id
-
-    def functions_prefix(self, env_id: str) -> str:
-        """Sets ``GROUP``: slugs of the functions that the group serves."""
-        return f"{{{env_id}}}:ix:functions:"
+        """Hash: each synced group of the app to its time of creation (RFC 3339)."""
+        return f"{{{env_id}}}:ix:app-groups:{app_id}"
 
     def functions(self, env_id: str, group_hash: str) -> str:
-        return self.functions_prefix(env_id) + group_hash
+        """Set: slugs of the functions that the group serves."""
+        return f"{{{env_id}}}:ix:functions:{group_hash}"
+
+    def known(self, env_id: str, app_id: str) -> str:
+        """Sorted set: indexed connections of the app, by when to read them again (unix ms)."""
+        return f"{{{env_id}}}:ix:known:{app_id}"
 
     def workers(self, env_id: str) -> str:
         """Hash: connection id to the worker's hash."""
         return f"{{{env_id}}}:ix:workers"
+
+    def worker_connections(self, env_id: str, instance_id: str) -> str:
+        """Set: ids of the worker's connections."""
+        return f"{{{env_id}}}:ix:worker:{worker_hash(instance_id)}"
+
+    def busy(self, env_id: str) -> str:
+        """Sorted set: hashes of full workers by the earliest expiry in unix seconds."""
+        return f"{{{env_id}}}:ix:busy"
+
+    def tombstone(self, env_id: str, connection_id: str) -> str:
+        """String with a TTL: this connection was deleted, late writes come to nothing."""
+        return f"{{{env_id}}}:ix:deleted:{connection_id}"
+
+    def created(self, env_id: str, group_hash: str) -> str:
+        """String with a TTL: when the group was created that lost its last connection."""
+        return f"{{{env_id}}}:ix:created:{group_hash}"
 
     def apps(self, env_id: str) -> str:
         """Hash: app id to app JSON (the built-in registry)."""

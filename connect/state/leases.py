@@ -7,7 +7,7 @@ from ulid import ULID
 from connect.settings import Timing
 from connect.state.commands import Commands, Now, load_script
 from connect.state.encoding import BadRecord, decode_lease
-from connect.state.keys import Keys
+from connect.state.keys import Keys, worker_hash
 from connect.state.records import LeaseRecord
 from connect.state.store import AlreadyLeased, ExtendOutcome, ExtendResult, LeaseState
 
@@ -88,13 +88,15 @@ class RedisLeaseStore:
         outcome, *rest = await self.commands.run(
             _EXTEND,
             (
+                *keys.indexed_keys(env_id),
                 keys.lease(env_id, request_id),
                 keys.request_worker(env_id, request_id),
                 keys.requests(env_id, instance_id),
                 keys.capacity(env_id, instance_id),
             ),
             (
-                now_ms,
+                *keys.indexed_args(env_id, now_ms),
+                worker_hash(instance_id),
                 lease_id,
                 lease_id_at(max(0, expiry_ms)),
                 expiry_ms,

@@ -1,29 +1,22 @@
-"""From a Redis URL to an open, authenticated byte stream."""
+"""Redis URLs: which server, cluster or sentinels they name, and how to log in there."""
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit
 
-import hiredis
 import redis.connection
-import trio
 
-from connect.errors import ConfigurationError, StoreUnavailable
-from connect.state.commands import Argument
+from connect.errors import ConfigurationError
 
-__all__ = ["CONNECTION_ERRORS", "RedisAddress", "RedisStream", "connect", "pack", "parse_address"]
-
-RedisStream: TypeAlias = trio.abc.Stream
-
-# What a stream raises when it breaks, and the parser for what is not Redis at all.
-CONNECTION_ERRORS = (
-    OSError,
-    trio.BrokenResourceError,
-    trio.ClosedResourceError,
-    hiredis.ProtocolError,
-)
+__all__ = [
+    "RedisAddress",
+    "RedisCluster",
+    "RedisPlace",
+    "RedisSentinels",
+    "parse_redis_url",
+]
 
 # Settings of redis-py's pools and sockets that may stand in a URL shared with other
 # programs; they mean nothing to one pipelined connection.
@@ -58,13 +51,17 @@ _VERIFY_MODES = {
     "optional": ssl.CERT_OPTIONAL,
     "required": ssl.CERT_REQUIRED,
 }
-_CHUNK = 65536
+_SENTINEL_PORT = 26379
+_SENTINEL_LOGIN = ("sentinel_username", "sentinel_password")
+
+_EXPECTED = (
+    "redis://[user:password@]host[:port][/db], unix://[user:password@]/path[?db=N], "
+    "redis+cluster://[user:password@]host[:port],… or "
+    "redis+sentinel://[user:password@]host[:port],…/service[/db], "
+    "or rediss… for TLS"
+)
 
 _parse_url: Callable[[str], Mapping[str, Any]] = redis.connection.parse_url
-
-# The stubs of hiredis know only commands of one word.
-pack = cast("Callable[[Sequence[Argument]], bytes]", hiredis.pack_command)
-"""Return the bytes of a command; its words must be in a tuple."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +82,52 @@ class RedisAddress:
     tls: ssl.SSLContext | None = None
 
     def __str__(self) -> str:
-        return self.path if self.path is not None else f"{self.host}:{self.port}"
+        if self.path is not None:
+            return self.path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_address(url: str) -> RedisAddress:
-    """Read ``redis://``, ``rediss://`` (TLS) and ``unix://`` URLs as redis-py does.
+@dataclass(frozen=True, slots=True)
+class RedisCluster:
+    """A Redis Cluster.
+
+    Attributes:
+        seeds: nodes to ask first, at least one; every node takes their login and TLS.
+    """
+
+    seeds: tuple[RedisAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSentinels:
+    """A master that sentinels know by name.
+
+    Attributes:
+        sentinels: at least one, with the login that they want, if any.
+        service: the name that they know the master by.
+        master: login, database and TLS for the master; its host and port mean nothing.
+    """
+
+    sentinels: tuple[RedisAddress, ...]
+    service: str
+    master: RedisAddress
+
+    def __str__(self) -> str:
+        return f"the master of {self.service!r}"
+
+
+RedisPlace: TypeAlias = RedisAddress | RedisCluster | RedisSentinels
+
+
+def parse_redis_url(url: str) -> RedisPlace:
+    """Read a URL that says where state lives.
+
+    ``redis://``, ``rediss://`` (TLS) and ``unix://`` are read as redis-py does.
+    ``redis+cluster://[user:password@]host[:port],host2[:port2]`` names nodes of a Redis
+    Cluster, ``redis+sentinel://[user:password@]host[:port],…/service[/db]`` sentinels
+    (port 26379 by default) and the name of their master, to whom user, password and
+    database belong; ``sentinel_username`` and ``sentinel_password`` in the query are for
+    the sentinels. ``rediss+cluster://`` and ``rediss+sentinel://`` use TLS throughout.
 
     TLS is set up by the query options ``ssl_cert_reqs`` (none, optional, required),
     ``ssl_ca_certs``, ``ssl_ca_path``, ``ssl_ca_data``, ``ssl_certfile``, ``ssl_keyfile``,
@@ -99,14 +137,77 @@ def parse_address(url: str) -> RedisAddress:
         ConfigurationError: the URL cannot be used; the text never repeats its password.
     """
     try:
+        parts = urlsplit(url)
+        scheme, plus, topology = parts.scheme.partition("+")
+    except ValueError:
+        raise _unreadable() from None
+    if not plus:
+        return _parse_address(url)
+    if scheme not in ("redis", "rediss") or topology not in ("cluster", "sentinel"):
+        raise _unreadable()
+    login, at, listed = parts.netloc.rpartition("@")
+    hosts = listed.split(",") if listed else ["localhost"]
+    if not all(hosts):
+        raise _unreadable()
+    parts = parts._replace(scheme=scheme)
+    if topology == "cluster":
+        return _parse_cluster(parts, login + at, hosts)
+    return _parse_sentinels(parts, login + at, hosts)
+
+
+def _parse_cluster(parts: SplitResult, login: str, hosts: list[str]) -> RedisCluster:
+    seeds = [_parse_address(parts._replace(netloc=login + host).geturl()) for host in hosts]
+    if seeds[0].db:
+        raise ConfigurationError("a Redis Cluster has no database but 0; the URL names another")
+    return RedisCluster(tuple(replace(seed, tls=seeds[0].tls) for seed in seeds))
+
+
+def _parse_sentinels(parts: SplitResult, login: str, hosts: list[str]) -> RedisSentinels:
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise ConfigurationError(
+            "the Redis URL names no service; expected redis+sentinel://host[:port],…/service[/db]"
+        )
+    query = parse_qs(parts.query, keep_blank_values=True)
+    username, password = (query.pop(name, [None])[0] for name in _SENTINEL_LOGIN)
+    parts = parts._replace(query=urlencode(query, doseq=True), path=f"/{database}")
+    master = _parse_address(parts._replace(netloc=login + hosts[0]).geturl())
+    plain = [_parse_address(parts._replace(netloc=host, path="").geturl()) for host in hosts]
+    ports = [_has_port(host) for host in hosts]
+    sentinels = tuple(
+        replace(
+            address,
+            port=address.port if has_port else _SENTINEL_PORT,
+            db=0,
+            username=username,
+            password=password,
+            tls=master.tls,
+        )
+        for address, has_port in zip(plain, ports, strict=True)
+    )
+    return RedisSentinels(sentinels, unquote(service), master)
+
+
+def _has_port(host: str) -> bool:
+    return ":" in host.rpartition("]")[2]
+
+
+def _unreadable() -> ConfigurationError:
+    return ConfigurationError(f"the Redis URL cannot be read; expected {_EXPECTED}")
+
+
+def _parse_address(url: str) -> RedisAddress:
+    """Read the URL of one server."""
+    try:
         options = _parse_url(url)
         database = urlsplit(url).path.strip("/")
     except (ValueError, TypeError):
         # The text of the error may quote the password.
+        raise _unreadable() from None
+    if "," in options.get("host", ""):
         raise ConfigurationError(
-            "the Redis URL cannot be read; expected redis://[user:password@]host[:port][/db], "
-            "rediss:// likewise, or unix://[user:password@]/path[?db=N]"
-        ) from None
+            "several hosts in a Redis URL are for redis+cluster:// and redis+sentinel:// only"
+        )
     unix = "path" in options
     if not unix and database and not database.isdecimal():
         raise ConfigurationError("the Redis URL's path should be the number of a database")
@@ -152,90 +253,3 @@ def _tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
             f"the certificates that the Redis URL names cannot be loaded: {error}"
         ) from error
     return context
-
-
-async def connect(
-    address: RedisAddress, deadline: float, *, new_reader: Callable[[], hiredis.Reader]
-) -> tuple[RedisStream, hiredis.Reader]:
-    """Open a stream to the server, log in, choose the database, and ping.
-
-    Args:
-        deadline: on the Trio clock.
-
-    Returns:
-        The stream, and the parser to go on reading it with.
-
-    Raises:
-        StoreUnavailable: the server is unreachable, silent, or refuses; the text says which.
-
-    Cancelled, nothing stays open.
-    """
-    reader = new_reader()
-    stream: RedisStream | None = None
-    with trio.CancelScope(deadline=deadline) as scope:
-        try:
-            stream = await _open(address)
-            await _log_in(stream, reader, address)
-        except CONNECTION_ERRORS as error:
-            await _discard(stream)
-            raise StoreUnavailable(
-                f"cannot connect to Redis at {address}: {_reason(error)}"
-            ) from error
-        except BaseException:
-            await _discard(stream)
-            raise
-        return stream, reader
-    assert scope.cancelled_caught
-    raise StoreUnavailable(f"Redis at {address} did not answer in time")
-
-
-async def _discard(stream: RedisStream | None) -> None:
-    if stream is not None:
-        await trio.aclose_forcefully(stream)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the innermost cause's text: Trio wraps the ones that people know."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-        if isinstance(error, BaseExceptionGroup):  # one for each address that was tried
-            error = error.exceptions[0]
-    return str(error) or type(error).__name__
-
-
-async def _open(address: RedisAddress) -> RedisStream:
-    if address.path is not None:
-        return await trio.open_unix_socket(address.path)
-    stream = await trio.open_tcp_stream(address.host, address.port)
-    if address.tls is None:
-        return stream
-    secure = trio.SSLStream(
-        stream, address.tls, server_hostname=address.host, https_compatible=True
-    )
-    try:
-        await secure.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return secure
-
-
-async def _log_in(stream: RedisStream, reader: hiredis.Reader, address: RedisAddress) -> None:
-    if address.password is not None:
-        login = (address.username, address.password) if address.username else (address.password,)
-        await _ask(stream, reader, "AUTH", *login)
-    if address.db:
-        await _ask(stream, reader, "SELECT", str(address.db))
-    await _ask(stream, reader, "PING")
-
-
-async def _ask(stream: RedisStream, reader: hiredis.Reader, *command: str) -> None:
-    """Send one command of the handshake and wait for its answer."""
-    await stream.send_all(pack(command))
-    while (reply := reader.gets()) is False:
-        data = await stream.receive_some(_CHUNK)
-        if not data:
-            raise trio.BrokenResourceError("the server closed the connection")
-        reader.feed(bytes(data))
-    if isinstance(reply, hiredis.ReplyError):
-        raise StoreUnavailable(f"Redis refuses {command[0]}: {reply}")

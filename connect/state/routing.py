@@ -1,10 +1,11 @@
 """Routing in Redis: the two scripts that bracket a request."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connect.settings import Timing
-from connect.state.commands import Argument, Commands, Now, load_script
+from connect.state.commands import Argument, Commands, Now, Reply, load_script
 from connect.state.keys import Keys, worker_hash
 from connect.state.leases import lease_id_at, lease_ms
 from connect.state.store import (
@@ -32,6 +33,10 @@ _REASONS = {
 # (Connect protocol, section 5).
 _HEARTBEAT_INTERVALS = 2
 
+# How often the script may ask for workers' hashes within one acquire: for the 256
+# connections of each answer, and for the worker that has the request already.
+_QUESTIONS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class RedisRoutingStore:
@@ -43,27 +48,56 @@ class RedisRoutingStore:
     timing: Timing
 
     async def acquire(self, request: AcquireRequest) -> AcquireOutcome:
-        env_id, request_id, app_id = request.env_id, request.request_id, request.app_id
+        held_instance = request.held_instance or ""
+        adopted: list[str] = []
+        for _ in range(_QUESTIONS):
+            reply = await self._acquire(request, held_instance, adopted)
+            match reply:
+                case [b"acquired", lease_id, connection, gateway, instance, limited, app_name]:
+                    return Acquired(
+                        lease_id=lease_id.decode(),
+                        connection_id=connection.decode(),
+                        gateway_id=gateway.decode(),
+                        instance_id=instance.decode(),
+                        limited=bool(limited),
+                        app_name=app_name.decode(),
+                    )
+                case [b"leased", lease_id]:
+                    return AlreadyLeased(lease_id.decode())
+                case [b"buffered", response]:
+                    return Buffered(response)
+                case [b"none", reason]:
+                    return NoRoute(_REASONS[reason])
+                case [b"assigned", instance]:
+                    held_instance = instance.decode()
+                case [b"unknown", *unknown]:
+                    adopted = []
+                    for connection, instance in zip(unknown[::2], unknown[1::2], strict=True):
+                        adopted += (connection, worker_hash(instance.decode()))
+                case _:
+                    raise AssertionError(f"acquire.lua answered {reply!r}")
+        # Connections come faster than they are indexed.
+        return NoRoute(NoRouteReason.NONE_HEALTHY)
+
+    async def _acquire(
+        self, request: AcquireRequest, held_instance: str, adopted: Sequence[Argument]
+    ) -> Reply:
+        env_id, request_id = request.env_id, request.request_id
         keys, timing = self.keys, self.timing
         now_ms = int(self.now() * 1000)
-        lease_id = lease_id_at(now_ms + int(request.lease_seconds * 1000))
-        held_instance = request.held_instance or ""
-        reply = await self.commands.run(
+        return await self.commands.run(
             _ACQUIRE,
             (
+                *keys.indexed_keys(env_id),
                 keys.lease(env_id, request_id),
                 keys.response(env_id, request_id),
                 keys.request_worker(env_id, request_id),
-                keys.connections(env_id),
-                keys.groups(env_id),
-                keys.app(env_id, app_id),
-                keys.app_groups(env_id, app_id),
-                keys.workers(env_id),
+                keys.app(env_id, request.app_id),
             ),
             (
-                now_ms,
+                *keys.indexed_args(env_id, now_ms),
                 random.getrandbits(31),
-                lease_id,
+                lease_id_at(now_ms + int(request.lease_seconds * 1000)),
                 request.executor_host,
                 request.executor_port,
                 lease_ms(request.lease_seconds, timing),
@@ -71,47 +105,40 @@ class RedisRoutingStore:
                 held_instance,
                 worker_hash(held_instance) if held_instance else "",
                 request_id,
-                app_id,
+                request.app_id,
                 request.function_slug,
                 now_ms - int(_HEARTBEAT_INTERVALS * timing.worker_heartbeat * 1000),
+                now_ms - int(timing.garbage_after * 1000),
                 int(timing.request_worker * 1000),
                 int(timing.capacity * 1000),
-                keys.ready(env_id, app_id, ""),
-                keys.functions_prefix(env_id),
-                keys.capacity_prefix(env_id),
-                keys.requests_prefix(env_id),
                 len(request.gateways),
                 len(request.draining_gateways),
+                len(request.excluded),
                 *request.gateways,
                 *request.draining_gateways,
                 *request.excluded,
+                *adopted,
             ),
         )
-        match reply:
-            case [b"acquired", connection_id, gateway_id, instance_id, limited]:
-                return Acquired(
-                    lease_id=lease_id,
-                    connection_id=connection_id.decode(),
-                    gateway_id=gateway_id.decode(),
-                    instance_id=instance_id.decode(),
-                    limited=bool(limited),
-                )
-            case [b"leased", other]:
-                return AlreadyLeased(other.decode())
-            case [b"buffered", response]:
-                return Buffered(response)
-            case [_, reason]:
-                return NoRoute(_REASONS[reason])
-        raise AssertionError(f"acquire.lua answered {reply!r}")
 
     async def complete(self, env_id: str, request_id: str, instance_id: str | None) -> None:
-        keys = [self.keys.lease(env_id, request_id), self.keys.response(env_id, request_id)]
-        args: tuple[Argument, ...] = ()
+        keys = self.keys
+        script_keys = [
+            *keys.indexed_keys(env_id),
+            keys.lease(env_id, request_id),
+            keys.response(env_id, request_id),
+        ]
+        args: list[Argument] = [*keys.indexed_args(env_id, int(self.now() * 1000))]
         if instance_id is not None:
-            keys += (
-                self.keys.capacity(env_id, instance_id),
-                self.keys.requests(env_id, instance_id),
-                self.keys.request_worker(env_id, request_id),
+            script_keys += (
+                keys.capacity(env_id, instance_id),
+                keys.requests(env_id, instance_id),
+                keys.request_worker(env_id, request_id),
             )
-            args = (request_id, instance_id, int(self.timing.capacity * 1000))
-        await self.commands.run(_COMPLETE, keys, args)
+            args += (
+                worker_hash(instance_id),
+                request_id,
+                instance_id,
+                int(self.timing.capacity * 1000),
+            )
+        await self.commands.run(_COMPLETE, script_keys, args)

@@ -49,25 +49,48 @@ class ConnectionStore(Protocol):
     """Connections and worker groups with their indexes."""
 
     async def upsert(
-        self, env_id: str, connection: ConnectionRecord, groups: Sequence[GroupRecord] = ()
-    ) -> None:
+        self,
+        env_id: str,
+        connection: ConnectionRecord,
+        groups: Sequence[GroupRecord] = (),
+        *,
+        fresh: bool = False,
+    ) -> bool:
         """Store the connection, its groups and its place in every index, atomically.
 
-        A group that is already stored keeps its creation time; its app id, sync id
-        and feature observations' hash are taken from the argument when set there.
+        A group that is already stored keeps its creation time, also one that was without
+        connections for less than an hour; its app id, sync id and feature observations'
+        hash are taken from the argument when set there.
+
+        Args:
+            fresh: whether a handshake is what makes this connection, so that it may be
+                stored though one of this id was deleted.
+
+        Returns:
+            False if the connection was deleted in the last 5 minutes: nothing is stored.
         """
         ...
 
-    async def refresh(self, env_id: str, connection: ConnectionRecord) -> bool:
+    async def refresh(
+        self, env_id: str, connection: ConnectionRecord, *, limited: bool = False
+    ) -> bool:
         """Overwrite status and heartbeat of a stored connection; never create one.
 
+        Everything else stays as it is stored, whatever the argument says.
+
+        Args:
+            limited: whether the worker has a capacity limit, whose keys are then kept
+                alive as by `CapacityStore.refresh`.
+
         Returns:
-            False if the connection is not in the store.
+            False if the connection is not in the store, or its record cannot be read.
         """
         ...
 
     async def delete(self, env_id: str, connection_id: str) -> bool:
         """Remove the connection from the map, every index, and groups left empty.
+
+        Late writes for it come to nothing for 5 minutes; see `upsert`.
 
         Returns:
             False if it was not there; repeating is harmless.
@@ -118,6 +141,7 @@ class Acquired:
 
     Attributes:
         limited: whether the worker has a capacity limit (and the request counts).
+        app_name: the name under which the worker serves the app.
     """
 
     lease_id: str
@@ -125,6 +149,7 @@ class Acquired:
     gateway_id: str
     instance_id: str
     limited: bool
+    app_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +220,12 @@ class RoutingStore(Protocol):
         A candidate is READY, its heartbeat at most two worker intervals old, its
         group serves the function, its gateway is among those given, and its worker has
         capacity left. Newer groups are preferred, with weight 1 for the oldest to 10
-        for the newest (Connect protocol, section 5). The cost of finding one does not
-        grow with the number of connections as long as most of them are candidates.
+        for the newest (Connect protocol, section 5). The cost, also of finding none, does
+        not grow with the number of connections. An assignment that an expired lease left
+        behind is taken over.
+
+        It takes further round trips where connections are listed that another
+        implementation wrote since the last time, and where a request is assigned already.
         """
         ...
 

@@ -5,8 +5,16 @@ from typing import Any
 from bench.figures import Latency
 from bench.machine import Machine, Noise
 from bench.results import RedisCalls, Report, RequestRow, Usage
+from bench.state_results import (
+    ConnectionMemory,
+    Load,
+    RequestCalls,
+    ScriptCost,
+    StateFigures,
+    StateRow,
+)
 
-__all__ = ["make_calls", "make_report", "make_row"]
+__all__ = ["make_calls", "make_cost", "make_report", "make_row", "make_state"]
 
 
 def make_row(workers: int = 1, callers: int = 16, **changes: Any) -> RequestRow:
@@ -39,7 +47,32 @@ def make_calls(client: str, cpu_us: float, tasks: int = 16) -> RedisCalls:
     )
 
 
-def make_report(*rows: RequestRow, calls: tuple[RedisCalls, ...] = ()) -> Report:
+def make_cost(**changes: float) -> ScriptCost:
+    fields: dict[str, Any] = {
+        "calls": 1500, "redis_us": 60.0, "script_us": 40.0, "client_us": 90.0, "p50_us": 150.0,
+        "p99_us": 300.0,
+    }  # fmt: skip
+    return ScriptCost(**(fields | changes))
+
+
+def make_state(**changes: Any) -> StateFigures:
+    complete = make_cost(redis_us=30, script_us=10, client_us=70, p50_us=100, p99_us=200)
+    few = make_cost(redis_us=50, script_us=30, p50_us=100)
+    fields: dict[str, Any] = {
+        "rows": (
+            StateRow(connections=1, load=Load.ROOM, acquire=few, complete=complete),
+            StateRow(connections=1000, load=Load.ROOM, acquire=make_cost(), complete=complete),
+            StateRow(connections=1, load=Load.BUSY, acquire=make_cost(), complete=None),
+        ),
+        "calls": (RequestCalls(workers=100, round_trips=3.0, scripts=3.0, commands=31.0),),
+        "memory": (ConnectionMemory(load=Load.ROOM, connections=10_000, bytes_each=1052.4),),
+    }
+    return StateFigures(**(fields | changes))
+
+
+def make_report(
+    *rows: RequestRow, calls: tuple[RedisCalls, ...] = (), state: StateFigures | None = None
+) -> Report:
     noise = Noise(fastest_ms=4.0, median_ms=4.5, slowest_ms=8.0, load=0.5)
     machine = Machine(
         cpus=2,
@@ -50,4 +83,6 @@ def make_report(*rows: RequestRow, calls: tuple[RedisCalls, ...] = ()) -> Report
         packages={"trio": "0.31.0"},
         noise=(noise, noise),
     )
-    return Report(machine=machine, rows=rows, redis_calls=calls, settings={"seconds": 5.0})
+    return Report(
+        machine=machine, rows=rows, redis_calls=calls, state=state, settings={"seconds": 5.0}
+    )

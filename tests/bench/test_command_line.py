@@ -33,3 +33,23 @@ def test_short_run_measures_requests_and_prints_json() -> None:
     (row,) = json.loads(done.stdout)["requests"]
     assert (row["workers"], row["errors"]) == (2, {})
     assert 2.9 < row["round_trips"] < 5
+
+
+@pytest.mark.parametrize("numbers", ["", "many", "10,0", "10,-1"])
+def test_numbers_of_connections_that_are_none_are_a_usage_error(numbers: str) -> None:
+    result = CliRunner().invoke(main, ["state", "--connections", numbers])
+    assert result.exit_code == 2
+
+
+@pytest.mark.process
+def test_short_run_measures_the_state_store() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "state", "--json", "--connections=1,4",
+         "--state-rounds=1"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    state = json.loads(done.stdout)["state"]
+    assert len(state["rows"]) == 8
+    assert [calls["scripts"] for calls in state["calls"]] == [3.0, 3.0]
+    assert all(memory["bytes_each"] > 0 for memory in state["memory"])

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from bench.machine import describe_machine, measure_noise, process_cpu, system_cpu
-from bench.redis_server import command_counts
+from bench.redis_server import command_counts, script_us, start_redis
 from bench.requests import shares
 
 COMMANDSTATS = b"""# Commandstats\r
@@ -18,6 +18,20 @@ cmdstat_info:calls=2,usec=80,usec_per_call=40.00,rejected_calls=0,failed_calls=0
 
 def test_commands_are_counted_by_name_without_those_of_the_bench() -> None:
     assert command_counts(COMMANDSTATS) == {"get": 17, "evalsha": 3}
+
+
+def test_time_within_scripts_is_that_of_evalsha_and_eval() -> None:
+    assert script_us(COMMANDSTATS) == 300
+
+
+async def test_server_tells_what_it_has_used() -> None:
+    async with start_redis() as redis:
+        before, empty = await redis.time_used(), await redis.used_memory()
+        await redis.client.execute("EVAL", "for i = 1, 100000 do end return 1", 0)
+        await redis.client.execute("SET", "key", b"x" * 100_000)
+        after, filled = await redis.time_used(), await redis.used_memory()
+    assert 0 < after.script_us - before.script_us <= 2 * (after.cpu_us - before.cpu_us)
+    assert filled - empty >= 100_000
 
 
 def test_cpu_of_a_process_grows_as_it_works() -> None:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bench.figures import Latency
-from bench.results import RowPlan, Target, least_disturbed, rows_text
+from bench.figures import Latency, Target
+from bench.results import RowPlan, least_disturbed, rows_text
 from tests.bench.reports import make_calls, make_report, make_row
 
 
@@ -100,7 +100,8 @@ def test_json_holds_every_table_and_the_machine() -> None:
     )
     read = json.loads(report.to_json())
     assert set(read) == {
-        "machine", "settings", "requests", "flatness", "redis_calls", "client_ratios", "targets",
+        "machine", "settings", "requests", "flatness", "redis_calls", "client_ratios", "state",
+        "targets",
     }  # fmt: skip
     assert read["machine"]["noise"][0]["median_ms"] == 4.5
     assert read["requests"][1]["errors"] == {"connect_no_healthy_connection": 2}

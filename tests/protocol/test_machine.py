@@ -343,17 +343,29 @@ def test_a_drain_of_a_closed_connection_does_nothing() -> None:
     assert machine.gateway_draining() == ()
 
 
-def test_the_third_failed_store_write_in_a_row_closes() -> None:
+def test_two_failed_store_writes_are_survived_however_long_they_take() -> None:
     machine = joined()
-    assert machine.store_answered(failed=True) == ()
-    assert machine.store_answered(failed=True) == ()
-    assert close_of(machine.store_answered(failed=True)).code == 1011
+    assert machine.store_answered(failed=True, outage=1000, tolerated=60) == ()
+    assert machine.store_answered(failed=True, outage=2000, tolerated=60) == ()
+
+
+def test_the_third_failed_store_write_in_a_row_closes_after_a_long_outage() -> None:
+    machine = joined()
+    for _ in range(2):
+        machine.store_answered(failed=True, outage=61, tolerated=60)
+    assert close_of(machine.store_answered(failed=True, outage=61, tolerated=60)).code == 1011
+
+
+def test_any_number_of_failed_store_writes_is_survived_in_a_short_outage() -> None:
+    machine = joined()
+    for _ in range(20):
+        assert machine.store_answered(failed=True, outage=60, tolerated=60) == ()
 
 
 def test_a_successful_store_write_forgives_the_failed_ones() -> None:
     machine = joined()
     for _ in range(5):
-        machine.store_answered(failed=True)
+        machine.store_answered(failed=True, outage=61, tolerated=60)
         assert machine.store_answered(failed=False) == ()
 
 
@@ -458,9 +470,9 @@ class AnyOrder(RuleBasedStateMachine):
     def joins(self) -> None:
         self.note(self.machine.joined(READY_DATA))
 
-    @rule(failed=st.booleans())
-    def store_answers(self, failed: bool) -> None:
-        self.note(self.machine.store_answered(failed=failed))
+    @rule(failed=st.booleans(), outage=st.floats(0, 120))
+    def store_answers(self, failed: bool, outage: float) -> None:
+        self.note(self.machine.store_answered(failed=failed, outage=outage, tolerated=60))
 
     @rule()
     def socket_closes(self) -> None:

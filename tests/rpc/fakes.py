@@ -1,7 +1,7 @@
 """A store, a bridge and workers in memory, for the executor's tests."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -12,7 +12,9 @@ from connect.errors import StoreUnavailable, SyscodeError
 from connect.protocol.envelope import decode_forward, encode_success, read_request
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc import Executor
-from connect.rpc.bridge import Bridge, RpcHandler
+from connect.rpc.bridge import DEFAULT_MAX_MESSAGE_BYTES, Bridge, RpcHandler
+from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.message_stream import ClientStream
 from connect.settings import Limits, Listen, Settings, Timing
 from connect.state.records import GatewayRecord, GatewayStatus, LeaseRecord
 from connect.state.store import (
@@ -182,6 +184,8 @@ class Forwarded:
 class FakeBridge:
     """Every peer is a gateway that does what `forward` says."""
 
+    max_message_bytes = DEFAULT_MAX_MESSAGE_BYTES
+
     def __init__(self, forward: Forward) -> None:
         self.forward = forward
         self.forwarded: list[Forwarded] = []
@@ -213,6 +217,11 @@ class FakeChannel:
             Forwarded(self.host, self.port, connection_id, lease_id, timeout)
         )
         return encode_success(await self.bridge.forward(connection_id, data))
+
+    def stream(
+        self, path: str, receive: Callable[[bytes], None], *, timeout: float
+    ) -> AbstractAsyncContextManager[ClientStream]:
+        raise RpcError(RpcStatus.UNIMPLEMENTED, "only calls here")
 
     def close(self) -> None:
         pass

@@ -1,7 +1,7 @@
 """Dialling: deadlines, backing off, dialling again."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from connect.rpc.channel import ConnectionUsedUp, RpcChannel
 from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.message_stream import ClientStream
 
 
 class FakeConnection:
@@ -25,6 +26,14 @@ class FakeConnection:
             raise ConnectionUsedUp
         await trio.sleep(self.seconds)
         return request
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, receive: Callable[[bytes], None], timeout: float
+    ) -> AsyncIterator[ClientStream]:
+        if self.used_up:
+            raise ConnectionUsedUp
+        yield ClientStream(trio.lowlevel.checkpoint, 0, receive)  # type: ignore[arg-type] # never run
 
     def close(self) -> None:
         self.closed = True
@@ -203,6 +212,26 @@ async def test_a_used_up_connection_is_replaced_and_closed_after_its_last_call(
             await channel.call("/s/M", b"", timeout=5)
             assert not old.closed
         assert (old.closed, len(wire.connections)) == (True, 2)
+
+
+async def test_a_stream_keeps_a_replaced_connection_open_until_it_ends(dials: Dials) -> None:
+    async with open_channel() as (channel, wire):
+        async with channel.stream("/s/M", lambda message: None, timeout=5):
+            [old] = wire.connections
+            old.used_up = True
+            assert (await failure(channel)).status is RpcStatus.UNAVAILABLE
+            assert not old.closed
+        assert old.closed
+
+
+async def test_a_stream_on_a_used_up_connection_is_unavailable(dials: Dials) -> None:
+    async with open_channel() as (channel, wire):
+        await channel.call("/s/M", b"", timeout=5)
+        wire.connections[0].used_up = True
+        with pytest.raises(RpcError) as caught:
+            async with channel.stream("/s/M", lambda message: None, timeout=5):
+                pass
+        assert caught.value.status is RpcStatus.UNAVAILABLE
 
 
 def channel_on(connection: FakeConnection, like: RpcChannel) -> RpcChannel:

@@ -7,12 +7,14 @@ import trio
 from trio.testing import MockClock
 
 from connect.errors import ConfigurationError, MalformedMessage, Syscode, SyscodeError
-from connect.protocol.envelope import read_request
+from connect.protocol.envelope import encode_success, read_request
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc import Executor, open_executor
 from connect.rpc.bridge import open_bridge
 from connect.rpc.channels import open_channel_pool
+from connect.rpc.executor_streams import ExecutorStreams
 from connect.rpc.gateway_service import gateway_handlers
+from connect.rpc.methods import FORWARD
 from connect.settings import Limits, Settings
 from tests.rpc.fakes import (
     NOW,
@@ -24,6 +26,7 @@ from tests.rpc.fakes import (
     response,
     route,
 )
+from tests.rpc.loopback import until
 from tests.support.redis_server import redis_server
 
 
@@ -251,6 +254,46 @@ async def test_a_request_goes_to_a_worker_and_its_reply_comes_back_over_real_grp
                     result = await executor.execute(request())
         assert (result.body, result.status) == (b"done", pb.SdkResponseStatus.DONE)
         assert store.routing.completed == [(REQUEST_ID, "worker-1")]
+        nursery.cancel_scope.cancel()
+
+
+async def test_once_there_is_a_stream_forward_and_reply_go_over_it() -> None:
+    store = FakeStore()
+    store.routing.outcomes = [route()]
+    calls: list[bytes] = []
+
+    async def no_call(data: bytes) -> bytes:
+        calls.append(data)
+        return encode_success(True)
+
+    async with (
+        open_bridge() as bridge,
+        open_channel_pool(bridge) as channels,
+        trio.open_nursery() as nursery,
+    ):
+        worker = AcknowledgingGateway()
+        executors = ExecutorStreams(channels, reply_timeout=5)
+        streams = executors.handlers(worker)
+        serve = partial(bridge.serve, {FORWARD: no_call}, streams=streams, host="127.0.0.1", port=0)
+        host, port = await nursery.start(serve)
+        store.gateways.records = [gateway(ip=host, grpc_port=port)]
+        async with Executor(
+            store, now=lambda: NOW, bridge=bridge, host="127.0.0.1", port=0
+        ) as executor:
+
+            async def execute() -> None:
+                assert (await executor.execute(request())).body == b"done"
+
+            with trio.fail_after(5):
+                async with trio.open_nursery() as first:
+                    first.start_soon(execute)
+                    await until(lambda: len(executors))
+                    executor.deliver(REQUEST_ID, response())
+                async with trio.open_nursery() as second:
+                    second.start_soon(execute)
+                    await worker.acknowledged.wait()
+                    assert await executors.reply(*executor.address, response())
+        assert (len(calls), len(channels)) == (1, 0)
         nursery.cancel_scope.cancel()
 
 

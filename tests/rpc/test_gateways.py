@@ -107,3 +107,9 @@ async def test_looking_again_right_after_a_read_waits_a_moment_and_reads(
     await gateways.look_again()
     assert store.reads == 2
     assert 0 < trio.current_time() - started <= 0.1
+
+
+async def test_the_addresses_of_all_gateways_are_known() -> None:
+    gateways = table(FakeGateways([gateway("a", ip="h", grpc_port=7), gateway("b", grpc_port=0)]))
+    await gateways.refresh()
+    assert gateways.addresses() == {("h", 7), ("10.0.0.1", 50052)}

@@ -1,12 +1,13 @@
 """What the contract tests work with: a store over either server, and a clock they set."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ulid import ULID
 
 from connect.settings import Timing
-from connect.state.commands import Commands
+from connect.state.commands import Commands, Script
 from connect.state.keys import Keys
 from connect.state.records import ConnectionRecord, ConnectionStatus, GroupRecord
 from connect.state.redis_store import RedisStore
@@ -114,3 +115,8 @@ def group(group_hash: str = GROUP, **changes: Any) -> GroupRecord:
 def ulid_ms(ulid: str) -> int:
     """Return the unix milliseconds in a ULID."""
     return ULID.from_str(ulid).milliseconds
+
+
+def own_script(text: str) -> Script:
+    """Return a script of a test's own."""
+    return Script("own", text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

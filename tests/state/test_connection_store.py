@@ -104,23 +104,18 @@ async def test_refresh_never_creates_a_connection(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("method", ["upsert", "refresh"])
-async def test_ready_index_follows_the_status(harness: Harness, method: str) -> None:
+async def test_indexes_follow_the_status(harness: Harness, method: str) -> None:
     record = await harness.connect("c1")
-    ready = harness.keys.ready(ENV, APP, GROUP)
-    assert await harness.commands.execute("ZCARD", ready) == 1
+    place = (ENV, APP, GROUP, "gw-1")
+    ready, draining = harness.keys.ready(*place), harness.keys.draining(*place)
     write = getattr(harness.store.connections, method)
     await write(ENV, replace(record, status=ConnectionStatus.DRAINING))
     assert await harness.commands.execute("ZCARD", ready) == 0
+    assert await harness.commands.execute("ZCARD", draining) == 1
+    await write(ENV, replace(record, status=ConnectionStatus.DISCONNECTING))
+    assert await harness.commands.execute("EXISTS", ready, draining) == 0
     await write(ENV, record)
     assert float(await harness.commands.execute("ZSCORE", ready, "c1")) == harness.now.ms
-
-
-async def test_refresh_trims_garbage_from_the_ready_index(harness: Harness) -> None:
-    record = await harness.connect("c1")
-    ready = harness.keys.ready(ENV, APP, GROUP)
-    await harness.commands.execute("ZADD", ready, 5, "dead")
-    await harness.store.connections.refresh(ENV, record)
-    assert await harness.commands.execute("ZRANGE", ready, 0, -1) == [b"c1"]
 
 
 @pytest.mark.parametrize("stored", [None, "{not json", json.dumps({"hash": GROUP})])
@@ -138,7 +133,10 @@ async def test_refresh_survives_a_missing_or_bad_group(
 async def test_delete_of_the_last_connection_leaves_nothing_of_it(harness: Harness) -> None:
     await harness.connect("c1")
     assert await harness.store.connections.delete(ENV, "c1")
-    assert await harness.commands.execute("KEYS", "*") == []
+    assert sorted(await harness.commands.execute("KEYS", "*")) == [
+        harness.keys.created(ENV, GROUP).encode(),
+        harness.keys.tombstone(ENV, "c1").encode(),
+    ]
 
 
 async def test_delete_keeps_a_group_that_has_other_connections(harness: Harness) -> None:
@@ -169,7 +167,9 @@ async def test_delete_may_be_repeated(harness: Harness) -> None:
 async def test_delete_of_an_unreadable_connection_removes_it(harness: Harness) -> None:
     await harness.commands.execute("HSET", harness.keys.connections(ENV), "c1", "{not json")
     assert await harness.store.connections.delete(ENV, "c1")
-    assert await harness.commands.execute("KEYS", "*") == []
+    assert await harness.commands.execute("KEYS", "*") == [
+        harness.keys.tombstone(ENV, "c1").encode()
+    ]
 
 
 async def test_index_skips_ids_whose_connection_is_gone(harness: Harness) -> None:

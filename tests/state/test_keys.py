@@ -68,10 +68,20 @@ def test_worker_hash_of_zero_is_a_digit(monkeypatch: pytest.MonkeyPatch) -> None
 def test_every_key_of_an_environment_has_its_tag() -> None:
     keys = Keys()
     names = [
-        keys.ready("E", "A", "H"),
+        *keys.indexed_keys("E"),
+        keys.index_prefix("E"),
+        keys.ready("E", "A", "H", "G"),
+        keys.full("E", "A", "H", "G"),
+        keys.draining("E", "A", "H", "G"),
+        keys.group_gateways("E", "A", "H"),
         keys.app_groups("E", "A"),
         keys.functions("E", "H"),
+        keys.known("E", "A"),
         keys.workers("E"),
+        keys.worker_connections("E", "I"),
+        keys.busy("E"),
+        keys.tombstone("E", "C"),
+        keys.created("E", "H"),
         keys.apps("E"),
         keys.slugs("E"),
         keys.app_slugs("E", "A"),

@@ -123,4 +123,4 @@ async def test_slug_that_moved_to_another_app_stays_there(harness: Harness) -> N
 async def test_ping_returns_when_the_store_answers(harness: Harness) -> None:
     before = harness.store.round_trips
     await harness.store.ping()
-    assert harness.store.round_trips == before + 1
+    assert harness.store.round_trips > before  # one for every master

@@ -1,6 +1,6 @@
 """The pipelined client: order, deadlines, broken connections, limits. Its server is in memory."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import hiredis
@@ -9,10 +9,10 @@ import trio
 import trio.testing
 
 from connect.errors import ConfigurationError, StoreUnavailable
-from connect.state import redis_client
 from connect.state.commands import CommandError, load_script
 from connect.state.redis_client import RedisClient, open_redis
-from connect.state.redis_url import RedisAddress, RedisStream
+from connect.state.redis_dial import Connection
+from connect.state.redis_url import RedisAddress
 
 Clock = trio.testing.MockClock
 ServerEnd = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
@@ -33,9 +33,7 @@ class FakeServer:
         self.connected = trio.Event()
         self.down = False
 
-    async def connect(
-        self, address: RedisAddress, deadline: float, *, new_reader: Callable[[], hiredis.Reader]
-    ) -> tuple[RedisStream, hiredis.Reader]:
+    async def dial(self, address: RedisAddress, deadline: float) -> Connection:
         await trio.lowlevel.checkpoint()
         self.attempts.append(trio.current_time())
         if self.down:
@@ -44,7 +42,7 @@ class FakeServer:
         self.ends.append(server_end)
         self.connected.set()
         self.connected = trio.Event()
-        return client_end, new_reader()
+        return client_end, hiredis.Reader()
 
     async def received(self, connection: int = -1) -> list[list[bytes]]:
         """Return the commands that arrived since last asked."""
@@ -82,15 +80,18 @@ class Caller:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
-    fake = FakeServer()
-    monkeypatch.setattr(redis_client, "connect", fake.connect)
-    return fake
+def server() -> FakeServer:
+    return FakeServer()
 
 
 @asynccontextmanager
-async def opened(**limits: int) -> AsyncIterator[tuple[RedisClient, trio.Nursery]]:
-    async with open_redis("redis://fake", **limits) as client, trio.open_nursery() as nursery:
+async def opened(
+    server: FakeServer, **limits: int
+) -> AsyncIterator[tuple[RedisClient, trio.Nursery]]:
+    async with (
+        open_redis("redis://fake", dial=server.dial, **limits) as client,
+        trio.open_nursery() as nursery,
+    ):
         yield client, nursery
         nursery.cancel_scope.cancel()
 
@@ -98,7 +99,7 @@ async def opened(**limits: int) -> AsyncIterator[tuple[RedisClient, trio.Nursery
 async def test_waiting_commands_are_written_in_one_go(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         callers = [Caller(nursery, client, "GET", str(i)) for i in range(3)]
         sent = await server.received()
         assert sorted(command[1] for command in sent) == [b"0", b"1", b"2"]
@@ -108,7 +109,7 @@ async def test_waiting_commands_are_written_in_one_go(
 
 
 async def test_reply_may_arrive_in_pieces(server: FakeServer, autojump_clock: Clock) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         caller = Caller(nursery, client, "GET", "x")
         await server.received()
         for piece in (b"$5\r\nhe", b"llo\r", b"\n"):
@@ -119,7 +120,7 @@ async def test_reply_may_arrive_in_pieces(server: FakeServer, autojump_clock: Cl
 async def test_cancelled_callers_reply_is_discarded_in_its_turn(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         first = Caller(nursery, client, "GET", "1")
         await server.received()
         second = Caller(nursery, client, "GET", "2")
@@ -132,7 +133,7 @@ async def test_cancelled_callers_reply_is_discarded_in_its_turn(
 async def test_command_cancelled_before_it_was_sent_is_never_sent(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         await server.ends[0].aclose()
         await trio.testing.wait_all_tasks_blocked()
         cancelled = Caller(nursery, client, "GET", "1")
@@ -155,7 +156,7 @@ async def reconnected(server: FakeServer, connections: int = 2) -> None:
 async def test_broken_connection_is_replaced(
     server: FakeServer, autojump_clock: Clock, how: str
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         if how == "closed":
             await server.ends[0].aclose()
         elif how == "nonsense":
@@ -178,7 +179,7 @@ async def test_command_that_may_have_been_sent_fails_and_is_not_repeated(
     server: FakeServer,
     autojump_clock: Clock,
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         caller = Caller(nursery, client, "INCR", "x")
         assert await server.received() == [[b"INCR", b"x"]]
         await server.ends[0].aclose()
@@ -190,7 +191,7 @@ async def test_command_that_may_have_been_sent_fails_and_is_not_repeated(
 async def test_unsent_commands_wait_for_the_next_connection(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         server.down = True
         await server.ends[0].aclose()
         await trio.testing.wait_all_tasks_blocked()
@@ -206,7 +207,7 @@ async def test_unsent_commands_wait_for_the_next_connection(
 async def test_unsent_command_fails_at_its_deadline(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         server.down = True
         await server.ends[0].aclose()
         await trio.testing.wait_all_tasks_blocked()
@@ -220,7 +221,7 @@ async def test_unsent_command_fails_at_its_deadline(
 async def test_silent_server_fails_each_command_at_its_deadline(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         start = trio.current_time()
         caller = Caller(nursery, client, "GET", "x")
         await trio.sleep(10)
@@ -232,7 +233,7 @@ async def test_silent_connection_is_replaced_at_the_oldest_commands_deadline(
     server: FakeServer,
     autojump_clock: Clock,
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         start = trio.current_time()
         first = Caller(nursery, client, "GET", "x")
         await trio.sleep(3)
@@ -245,7 +246,7 @@ async def test_silent_connection_is_replaced_at_the_oldest_commands_deadline(
 async def test_deadlines_are_watched_again_after_a_quiet_time(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         Caller(nursery, client, "GET", "1")
         await server.received()
         await server.reply(b"+1\r\n")
@@ -259,7 +260,7 @@ async def test_deadlines_are_watched_again_after_a_quiet_time(
 async def test_reconnecting_backs_off_from_50_ms_to_2_s(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened():
+    async with opened(server):
         server.down = True
         start = trio.current_time()
         await server.ends[0].aclose()
@@ -273,7 +274,7 @@ async def test_reconnecting_backs_off_from_50_ms_to_2_s(
 async def test_too_many_waiting_commands_are_refused(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened(max_waiting=2) as (client, nursery):
+    async with opened(server, max_waiting=2) as (client, nursery):
         callers = [Caller(nursery, client, "GET", str(i)) for i in range(3)]
         await server.received()
         assert sorted(caller.error is not None for caller in callers) == [False, False, True]
@@ -282,7 +283,7 @@ async def test_too_many_waiting_commands_are_refused(
 async def test_too_many_waiting_bytes_are_refused(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened(max_waiting_bytes=1000) as (client, _):
+    async with opened(server, max_waiting_bytes=1000) as (client, _):
         with pytest.raises(StoreUnavailable):
             await client.execute("SET", "x", "y" * 1000)
 
@@ -290,7 +291,7 @@ async def test_too_many_waiting_bytes_are_refused(
 async def test_refused_command_is_a_command_error(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         caller = Caller(nursery, client, "GET")
         await server.received()
         await server.reply(b"-ERR wrong number of arguments\r\n")
@@ -302,7 +303,7 @@ async def test_refused_command_is_a_command_error(
 async def test_loading_server_is_unavailable_on_the_same_connection(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         caller = Caller(nursery, client, "GET", "x")
         await server.received()
         await server.reply(b"-LOADING Redis is loading the dataset in memory\r\n")
@@ -313,7 +314,7 @@ async def test_loading_server_is_unavailable_on_the_same_connection(
 async def test_read_only_server_is_unavailable_and_left(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         caller = Caller(nursery, client, "SET", "x", "y")
         await server.received()
         await server.reply(b"-READONLY You can't write against a read only replica.\r\n")
@@ -324,7 +325,7 @@ async def test_read_only_server_is_unavailable_and_left(
 async def test_late_read_only_answer_finds_no_connection_to_leave(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         caller = Caller(nursery, client, "SET", "x", "y")
         await server.received()
         await server.ends[0].send_all(b"-READONLY You can't write.\r\n")
@@ -338,7 +339,7 @@ async def test_script_is_sent_with_its_text_once_the_server_has_forgotten_it(
     autojump_clock: Clock,
 ) -> None:
     script = load_script("find_function")
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
         nursery.start_soon(client.run, script, ["a", "b"], ["c"])
         assert (await server.received())[0][:2] == [b"EVALSHA", script.sha1.encode()]
         await server.reply(b"-NOSCRIPT No matching script.\r\n")
@@ -348,7 +349,7 @@ async def test_script_is_sent_with_its_text_once_the_server_has_forgotten_it(
 
 
 async def test_refused_script_is_a_command_error(server: FakeServer, autojump_clock: Clock) -> None:
-    async with opened() as (client, nursery):
+    async with opened(server) as (client, nursery):
 
         async def run() -> None:
             with pytest.raises(CommandError):
@@ -361,7 +362,7 @@ async def test_refused_script_is_a_command_error(server: FakeServer, autojump_cl
 
 async def test_closing_fails_those_who_wait(server: FakeServer, autojump_clock: Clock) -> None:
     async with trio.open_nursery() as nursery:
-        async with open_redis("redis://fake") as client:
+        async with open_redis("redis://fake", dial=server.dial) as client:
             sent = Caller(nursery, client, "GET", "x")
             await server.received()
         await trio.testing.wait_all_tasks_blocked()
@@ -377,7 +378,7 @@ async def test_cleanup_in_a_cancelled_block_gets_its_replies(
     async with trio.open_nursery() as nursery:
 
         async def work() -> None:
-            async with open_redis("redis://fake") as client:
+            async with open_redis("redis://fake", dial=server.dial) as client:
                 try:
                     await trio.sleep_forever()
                 finally:
@@ -397,7 +398,7 @@ async def test_error_in_the_block_arrives_as_it_is(
     server: FakeServer, autojump_clock: Clock
 ) -> None:
     with pytest.raises(KeyError):
-        async with open_redis("redis://fake"):
+        async with open_redis("redis://fake", dial=server.dial):
             raise KeyError
 
 
@@ -406,5 +407,5 @@ async def test_first_connection_failing_is_a_configuration_error(
 ) -> None:
     server.down = True
     with pytest.raises(ConfigurationError, match=r"^down$"):
-        async with open_redis("redis://fake"):
+        async with open_redis("redis://fake", dial=server.dial):
             pass

@@ -1,7 +1,5 @@
 """The client against a real Redis: logging in, TLS, restarts, forgotten scripts."""
 
-import ssl
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +10,9 @@ from connect.errors import ConfigurationError, StoreUnavailable
 from connect.state.commands import CommandError, load_script
 from connect.state.redis_client import RedisClient, open_redis
 from tests.support.redis_server import RedisServer, redis_server
+from tests.support.redis_traffic import traffic_through
+from tests.support.tcp_proxy import open_proxy
+from tests.support.tls import serve_tls
 
 PASSWORD = "s3cret:/@%"
 
@@ -175,52 +176,6 @@ async def test_cancelled_callers_leave_replies_in_order(client: RedisClient) -> 
     assert await client.execute("ECHO", "last") == b"last"
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost and its key."""
-    directory = tmp_path_factory.mktemp("tls")
-    certificate, key = directory / "cert.pem", directory / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
-
-
-async def serve_tls(
-    port: int,
-    certificate: tuple[Path, Path],
-    *,
-    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Terminate TLS before the server at the port; the status is the port of its own."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
-
-    async def copy(source: trio.abc.Stream, target: trio.abc.Stream) -> None:
-        while data := await source.receive_some():
-            await target.send_all(bytes(data))
-
-    async def serve(outside: trio.abc.Stream) -> None:
-        inside = await trio.open_tcp_stream("127.0.0.1", port)
-        try:
-            async with inside, trio.open_nursery() as nursery:
-                nursery.start_soon(copy, outside, inside)
-                await copy(inside, outside)
-        except* trio.BrokenResourceError:
-            pass  # the client refused the certificate, or is gone
-
-    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    task_status.started(listener.socket.getsockname()[1])
-    await trio.serve_listeners(serve, [trio.SSLListener(listener, context)])
-
-
 async def test_tls_with_a_known_certificate_is_used(
     shared_server: RedisServer, certificate: tuple[Path, Path]
 ) -> None:
@@ -250,3 +205,14 @@ async def test_unknown_certificate_is_a_configuration_error(
             async with open_redis(f"rediss://localhost:{port}"):
                 pass
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_bad_network_gives_no_reply_to_the_wrong_caller(
+    shared_server: RedisServer, client: RedisClient, seed: int
+) -> None:
+    async with open_proxy(("127.0.0.1", shared_server.port)) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}"
+        async with open_redis(url, command_timeout=0.3, connect_timeout=0.3) as bothered:
+            traffic = await traffic_through(proxy, bothered, seed)
+    assert traffic.wrong == []

@@ -5,7 +5,13 @@ import ssl
 import pytest
 
 from connect.errors import ConfigurationError
-from connect.state.redis_url import RedisAddress, parse_address
+from connect.state.redis_url import (
+    RedisAddress,
+    RedisCluster,
+    RedisPlace,
+    RedisSentinels,
+    parse_redis_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,13 +28,62 @@ from connect.state.redis_url import RedisAddress, parse_address
     ],
 )
 def test_url_says_where_the_server_is(url: str, address: RedisAddress) -> None:
-    assert parse_address(url) == address
+    assert parse_redis_url(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis+cluster://", RedisCluster((RedisAddress(),))),
+        (
+            "redis+cluster://u:p%2C@a:7000,b,[::1]:7002/0",
+            RedisCluster(
+                tuple(
+                    RedisAddress(host=host, port=port, username="u", password="p,")
+                    for host, port in (("a", 7000), ("b", 6379), ("::1", 7002))
+                )
+            ),
+        ),
+        (
+            "redis+sentinel://a,b:7/my%20state/2",
+            RedisSentinels(
+                (RedisAddress(host="a", port=26379), RedisAddress(host="b", port=7)),
+                "my state",
+                RedisAddress(host="a", db=2),
+            ),
+        ),
+        (
+            "redis+sentinel://u:p@[::1]/state?sentinel_username=w&sentinel_password=s%26&timeout=3",
+            RedisSentinels(
+                (RedisAddress(host="::1", port=26379, username="w", password="s&"),),
+                "state",
+                RedisAddress(host="::1", username="u", password="p"),
+            ),
+        ),
+    ],
+)
+def test_url_says_which_nodes_or_sentinels_to_ask(url: str, place: RedisPlace) -> None:
+    assert parse_redis_url(url) == place
+
+
+@pytest.mark.parametrize("url", ["rediss+cluster://a,b", "rediss+sentinel://a,b/state"])
+def test_all_servers_of_a_url_share_their_tls(url: str) -> None:
+    place = parse_redis_url(f"{url}?ssl_check_hostname=no")
+    if isinstance(place, RedisSentinels):
+        contexts = {place.master.tls, *(sentinel.tls for sentinel in place.sentinels)}
+    else:
+        assert isinstance(place, RedisCluster)
+        contexts = {seed.tls for seed in place.seeds}
+    [tls] = contexts
+    assert tls is not None
+    assert not tls.check_hostname
 
 
 def test_address_prints_without_its_password() -> None:
-    assert str(parse_address("redis://u:secret@host:7")) == "host:7"
-    assert str(parse_address("unix:///run/r.sock")) == "/run/r.sock"
-    assert "secret" not in repr(parse_address("redis://u:secret@host:7"))
+    assert str(parse_redis_url("redis://u:secret@host:7")) == "host:7"
+    assert str(parse_redis_url("unix:///run/r.sock")) == "/run/r.sock"
+    assert str(parse_redis_url("redis://[::1]")) == "[::1]:6379"
+    assert "secret" not in repr(parse_redis_url("redis://u:secret@host:7"))
 
 
 @pytest.mark.parametrize(
@@ -47,17 +102,31 @@ def test_address_prints_without_its_password() -> None:
         "rediss://host?ssl_ca_certs=/does/not/exist",
         "rediss://host?ssl_certfile=/does/not/exist",
         "rediss://host?ssl_ca_data=secret",
+        "redis://[secret",
+        "redis://host,other",
+        "redis://host?sentinel_password=secret",
+        "redis+nothing://host",
+        "unix+cluster:///secret",
+        "redis+cluster://a,,b",
+        "redis+cluster://:secret@a:b",
+        "redis+cluster://a/1",
+        "redis+cluster://a/b",
+        "redis+cluster://a?colour=secret",
+        "redis+sentinel://:secret@host",
+        "redis+sentinel://:secret@host/state/two",
+        "redis+sentinel://host,other:secret/state",
+        "redis+sentinel://host/state?ssl_cert_reqs=none",
     ],
 )
 def test_bad_url_is_refused_in_one_line_without_its_secrets(url: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        parse_address(url)
+        parse_redis_url(url)
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_tls_is_verified_by_default() -> None:
-    tls = parse_address("rediss://host").tls
+    tls = tls_of("rediss://host")
     assert tls is not None
     assert (tls.verify_mode, tls.check_hostname) == (ssl.CERT_REQUIRED, True)
 
@@ -73,6 +142,12 @@ def test_tls_is_verified_by_default() -> None:
 def test_tls_is_verified_as_the_options_say(
     options: str, mode: ssl.VerifyMode, check_hostname: bool
 ) -> None:
-    tls = parse_address(f"rediss://host?{options}").tls
+    tls = tls_of(f"rediss://host?{options}")
     assert tls is not None
     assert (tls.verify_mode, tls.check_hostname) == (mode, check_hostname)
+
+
+def tls_of(url: str) -> ssl.SSLContext | None:
+    place = parse_redis_url(url)
+    assert isinstance(place, RedisAddress)
+    return place.tls

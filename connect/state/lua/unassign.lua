@@ -1,11 +1,15 @@
 -- Stop counting a request on a worker.
--- KEYS: 1 worker capacity, 2 requests on the worker, 3 worker of the request
--- ARGV: 1 request id, 2 instance id, 3 lifetime of capacity keys (ms)
+-- KEYS: 1 and 2 as in indexes, 3 worker capacity, 4 requests on the worker,
+--       5 worker of the request
+-- ARGV: 1 to 4 as in indexes, 5 worker hash, 6 request id, 7 instance id,
+--       8 lifetime of capacity keys (ms)
 -- Returns 1, or 0 if the request is mapped to another instance.
 
 -- include: capacity_set
+-- include: indexes
 
-if unassign(KEYS[2], KEYS[1], KEYS[3], ARGV[1], ARGV[2], ARGV[3]) then
-  return 1
+if not unassign(KEYS[4], KEYS[3], KEYS[5], ARGV[6], ARGV[7], ARGV[8]) then
+  return 0
 end
-return 0
+settle(ARGV[5])
+return 1

@@ -61,6 +61,29 @@ class WorkerDisconnectReason(betterproto.Enum):
     MESSAGE_TOO_LARGE = 4
 
 
+class ExecutorFrameKind(betterproto.Enum):
+    """
+    What an executor sends on ConnectGateway.StreamV1. Kinds that a gateway does not
+     know are ignored.
+    """
+
+    EXECUTOR_FRAME_HELLO = 0
+    EXECUTOR_FRAME_FORWARD = 1
+    EXECUTOR_FRAME_WITHDRAW = 2
+    EXECUTOR_FRAME_RECEIPT = 3
+
+
+class GatewayFrameKind(betterproto.Enum):
+    """
+    What a gateway sends on ConnectGateway.StreamV1. Kinds that an executor does not
+     know are ignored.
+    """
+
+    GATEWAY_FRAME_HELLO = 0
+    GATEWAY_FRAME_OUTCOME = 1
+    GATEWAY_FRAME_REPLY = 2
+
+
 @dataclass(eq=False, repr=False)
 class ConnectMessage(betterproto.Message):
     """Every WebSocket message is one of these."""
@@ -307,3 +330,26 @@ class PingRequest(betterproto.Message):
 @dataclass(eq=False, repr=False)
 class PingResponse(betterproto.Message):
     message: str = betterproto.string_field(1)
+
+
+@dataclass(eq=False, repr=False)
+class ExecutorFrame(betterproto.Message):
+    kind: "ExecutorFrameKind" = betterproto.enum_field(1)
+    id: int = betterproto.int32_field(2)
+    connection_id: str = betterproto.string_field(3)
+    data: bytes = betterproto.bytes_field(4)
+    more: bool = betterproto.bool_field(5)
+    success: bool = betterproto.bool_field(6)
+    host: str = betterproto.string_field(7)
+    port: int = betterproto.int32_field(8)
+
+
+@dataclass(eq=False, repr=False)
+class GatewayFrame(betterproto.Message):
+    kind: "GatewayFrameKind" = betterproto.enum_field(1)
+    id: int = betterproto.int32_field(2)
+    data: bytes = betterproto.bytes_field(3)
+    more: bool = betterproto.bool_field(4)
+    success: bool = betterproto.bool_field(5)
+    status: int = betterproto.int32_field(6)
+    message: str = betterproto.string_field(7)

@@ -1,0 +1,107 @@
+"""What a gateway knows of its state store: whether it answers.
+
+Whoever finds the store away says so; from then on status writes and replies don't queue
+for it, and one probe asks until it answers. So an outage costs no deadlines, and its end
+no burst: connections write again each at its own time.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+import trio
+
+from connect.errors import ConnectError, StoreUnavailable
+
+__all__ = ["StoreAway", "StoreHealth"]
+
+# Between two probes, in seconds: the first comes soon, as most outages are short.
+_PROBE_MIN = 0.05
+_PROBE_MAX = 1.0
+
+
+class StoreAway(StoreUnavailable):
+    """The state store is known not to answer; it has not been asked again."""
+
+
+class StoreHealth:
+    """Whether the state store answers, as far as this gateway has seen."""
+
+    def __init__(self) -> None:
+        self._away_since: float | None = None
+        self._lost = trio.Event()
+        self._returned = trio.Event()
+
+    @property
+    def away(self) -> bool:
+        """Whether the last one who asked got no answer."""
+        return self._away_since is not None
+
+    @property
+    def away_for(self) -> float:
+        """Seconds since the store was found away; 0 while it answers."""
+        return 0.0 if self._away_since is None else trio.current_time() - self._away_since
+
+    def failed(self) -> None:
+        """Note that the store did not answer."""
+        if self._away_since is None:
+            self._away_since = trio.current_time()
+            self._returned = trio.Event()
+            self._lost.set()
+
+    def answered(self) -> None:
+        """Note that the store did answer."""
+        if self._away_since is not None:
+            structlog.get_logger().info("the state store answers again", away=self.away_for)
+            self._away_since = None
+            self._lost = trio.Event()
+            self._returned.set()
+
+    @contextmanager
+    def attempt(self, *, patience: float = 0.0) -> Iterator[None]:
+        """Note what becomes of the block, which asks the store.
+
+        Args:
+            patience: the block is not entered while the store has been away for this
+                many seconds or more.
+
+        Raises:
+            StoreAway: instead of entering the block.
+            StoreUnavailable: as the block raised it.
+        """
+        if self._away_since is not None and self.away_for >= patience:
+            raise StoreAway("the state store does not answer")
+        try:
+            yield
+        except StoreUnavailable:
+            self.failed()
+            raise
+        self.answered()
+
+    async def wait_returned(self) -> None:
+        """Return once the store answers; at once while it does."""
+        if self.away:
+            await self._returned.wait()
+
+    async def watch(self, probe: Callable[[], Awaitable[object]]) -> None:
+        """Probe the store while it is away; runs until cancelled.
+
+        Args:
+            probe: asks the store; raises StoreUnavailable when that does not answer.
+        """
+        while True:
+            await self._lost.wait()
+            structlog.get_logger().warning("the state store does not answer")
+            pause = _PROBE_MIN
+            while self.away:
+                with trio.move_on_after(pause):
+                    await self._returned.wait()  # somebody else may be answered first
+                    break
+                pause = min(2 * pause, _PROBE_MAX)
+                try:
+                    await probe()
+                except StoreUnavailable:
+                    continue
+                except ConnectError:
+                    pass  # a refusal is an answer
+                self.answered()

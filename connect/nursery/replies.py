@@ -1,0 +1,198 @@
+"""Replies on their way from the worker into the state store.
+
+A reply is saved in a task of the gateway, so that one which has arrived is saved although
+its connection ends the moment after. While the store is away it is kept in memory, up to
+a bound of the gateway, and saved when the store is back.
+"""
+
+from dataclasses import dataclass
+
+import trio
+
+from connect.errors import StoreUnavailable
+from connect.nursery.connection import Connection
+from connect.nursery.services import Services
+from connect.protocol.envelope import encode_message, encode_reply_ack
+from connect.protocol.machine import ReplyReceived, Send
+from connect.protocol.messages.connect import v1 as pb
+from connect.state.store import SavedResponse
+
+__all__ = ["ReplyKeeper"]
+
+# The reference implementation's executors listen here and leave the port out of leases.
+DEFAULT_EXECUTOR_PORT = 50053
+
+# Replies saved at the same time once the store is back: those kept must not crowd out
+# what is going on.
+_AT_ONCE = 16
+
+# Between attempts while the store fails, in seconds.
+_RETRY_MIN = 0.05
+_RETRY_MAX = 1.0
+
+_REPLY_ACK = int(pb.GatewayMessageType.WORKER_REPLY_ACK)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A reply that the store has not taken yet.
+
+    Attributes:
+        connection: the one to acknowledge it over: where it came from last.
+    """
+
+    connection: Connection
+    reply: ReplyReceived
+
+
+class ReplyKeeper:
+    """Saves the replies of one gateway's workers, then acknowledges and pushes them.
+
+    The acknowledgement follows the save, never the push (Connect protocol, section 4).
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._bytes = 0
+        self._filled = trio.Event()
+        self._emptied = trio.Event()
+        services.metrics.replies_kept.set_function(lambda: len(self._kept))
+
+    def __len__(self) -> int:
+        """How many replies wait for the store to come back."""
+        return len(self._kept)
+
+    async def keep(self, connection: Connection, reply: ReplyReceived) -> None:
+        """Save a reply, acknowledge it to the worker, and push it to its executor.
+
+        While the store is away the reply is kept, to be saved by `run`. It is dropped if
+        as much is kept already as may; there is no acknowledgement then, and the worker
+        flushes it over HTTP. Gives back one of the connection's store slots.
+
+        Cancelled, the reply may be lost; it is not acknowledged then.
+        """
+        try:
+            if self._keep_again(connection, reply):
+                return
+            try:
+                saved = await self._save(connection, reply)
+            except StoreUnavailable:
+                self._hold(connection, reply)
+                return
+        finally:
+            connection.store_slots.release()
+        await self._settle(connection, reply, saved)
+
+    async def run(self) -> None:
+        """Save what is kept as soon as the store takes it; runs until cancelled."""
+        health = self._services.health
+        async with trio.open_nursery() as nursery:
+            pause = _RETRY_MIN
+            while True:
+                await self._filled.wait()
+                await health.wait_returned()
+                # After a failure one goes ahead; the others follow when it is saved.
+                at_once = _AT_ONCE if pause == _RETRY_MIN else 1
+                before = len(self._kept)
+                async with trio.open_nursery() as attempts:
+                    for key, kept in list(self._kept.items())[:at_once]:
+                        attempts.start_soon(self._retry, key, kept, nursery)
+                if len(self._kept) < before:
+                    pause = _RETRY_MIN
+                else:
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, _RETRY_MAX)
+
+    async def wait_empty(self) -> None:
+        """Return once nothing is kept any more."""
+        while self._kept:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
+
+    async def _retry(self, key: tuple[str, str], kept: _Kept, pushes: trio.Nursery) -> None:
+        try:
+            saved = await self._save(kept.connection, kept.reply)
+        except StoreUnavailable:
+            return
+        del self._kept[key]
+        self._bytes -= len(kept.reply.response)
+        if not self._kept:
+            self._filled = trio.Event()
+            self._emptied.set()
+        pushes.start_soon(self._settle, kept.connection, kept.reply, saved)
+
+    def _keep_again(self, connection: Connection, reply: ReplyReceived) -> bool:
+        """Whether the request's reply is kept already; it is acknowledged over this one."""
+        kept = self._kept.get(_key(connection, reply))
+        if kept is not None:
+            kept.connection = connection
+        return kept is not None
+
+    def _hold(self, connection: Connection, reply: ReplyReceived) -> None:
+        if self._keep_again(connection, reply):
+            return
+        limits = self._services.settings.limits
+        replies = self._services.metrics.replies
+        size = len(reply.response)
+        if (
+            len(self._kept) >= limits.kept_replies
+            or self._bytes + size > limits.kept_reply_bytes
+        ):  # fmt: skip
+            replies.labels("dropped").inc()
+            connection.log.warning(
+                "reply dropped: no room until the store is back",
+                request_id=reply.fields.request_id,
+            )
+            return
+        replies.labels("kept").inc()
+        self._kept[_key(connection, reply)] = _Kept(connection, reply)
+        self._bytes += size
+        self._filled.set()
+
+    async def _save(self, connection: Connection, reply: ReplyReceived) -> SavedResponse | None:
+        """Save a reply; None if that went wrong in a way that trying again does not mend.
+
+        Raises:
+            StoreUnavailable: the store did not answer, or is known to be away.
+        """
+        services = self._services
+        request_id = reply.fields.request_id
+        joined = connection.joined
+        assert joined is not None
+        try:
+            with services.health.attempt():
+                # The session's environment, not the message's: a worker writes to its own.
+                return await services.store.responses.save(
+                    joined.env_id, request_id, reply.response
+                )
+        except StoreUnavailable as error:
+            connection.log.debug("reply not saved yet", request_id=request_id, error=str(error))
+            raise
+        except Exception:  # the last resort: one reply is left to be flushed
+            services.metrics.replies.labels("not_saved").inc()
+            connection.log.exception("reply not saved", request_id=request_id)
+            return None
+
+    async def _settle(
+        self, connection: Connection, reply: ReplyReceived, saved: SavedResponse | None
+    ) -> None:
+        if saved is None:
+            return
+        services = self._services
+        request_id = reply.fields.request_id
+        connection.apply((Send(encode_message(_REPLY_ACK, encode_reply_ack(request_id))),))
+        connection.forget_in_flight(request_id)
+        services.metrics.replies.labels("saved" if saved.first else "repeated").inc()
+        lease = saved.lease
+        if lease is None or not lease.executor_host:
+            return
+        port = lease.executor_port or DEFAULT_EXECUTOR_PORT
+        if not await services.replies.reply(lease.executor_host, port, reply.response):
+            services.metrics.replies.labels("not_pushed").inc()
+            connection.log.info("executor not told; it polls", request_id=request_id)
+
+
+def _key(connection: Connection, reply: ReplyReceived) -> tuple[str, str]:
+    assert connection.joined is not None
+    return connection.joined.env_id, reply.fields.request_id

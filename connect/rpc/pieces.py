@@ -1,0 +1,72 @@
+"""Putting together what arrives on a stream in pieces."""
+
+from dataclasses import dataclass, field
+
+from connect.errors import MalformedMessage
+from connect.rpc.errors import RpcError, RpcStatus
+
+__all__ = ["Pieces"]
+
+# Unfinished messages that one peer may have; ours begin at most half as many.
+_UNFINISHED = 8
+
+
+@dataclass(slots=True)
+class _Unfinished:
+    head: str
+    chunks: list[bytes] = field(default_factory=list)
+    size: int = 0
+    refused: bool = False
+
+
+class Pieces:
+    """The unfinished messages of one stream, by their ids.
+
+    Args:
+        max_bytes: the largest message taken.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._unfinished: dict[int, _Unfinished] = {}
+
+    def add(
+        self, number: int, data: bytes, *, more: bool, head: str = ""
+    ) -> tuple[str, bytes] | None:
+        """Take in a message or a piece of one.
+
+        Args:
+            number: the message's id.
+            more: whether more pieces follow.
+            head: what the first piece brings along.
+
+        Returns:
+            The head and the message, once that is complete.
+
+        Raises:
+            RpcError: RESOURCE_EXHAUSTED when the message becomes too large; the rest
+                of it is dropped as it comes.
+            MalformedMessage: too many messages are unfinished.
+        """
+        message = self._unfinished.get(number)
+        if message is None:
+            if not more and len(data) <= self._max_bytes:
+                return head, data
+            if len(self._unfinished) >= _UNFINISHED:
+                raise MalformedMessage("stream", "too many unfinished messages")
+            message = self._unfinished[number] = _Unfinished(head)
+        if not more:
+            del self._unfinished[number]
+        if message.refused:
+            return None
+        message.chunks.append(data)
+        message.size += len(data)
+        if message.size > self._max_bytes:
+            message.refused = True
+            message.chunks.clear()
+            raise RpcError(RpcStatus.RESOURCE_EXHAUSTED, "the message is too large")
+        return None if more else (message.head, b"".join(message.chunks))
+
+    def drop(self, number: int) -> None:
+        """Forget a message whose other pieces will not come."""
+        self._unfinished.pop(number, None)

@@ -1,0 +1,71 @@
+"""What a gateway knows of its state store."""
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from connect.errors import ConnectError, StoreUnavailable
+from connect.nursery.health import StoreAway, StoreHealth
+
+
+async def test_a_failed_attempt_makes_the_store_known_to_be_away(mock_clock: MockClock) -> None:
+    health = StoreHealth()
+    with pytest.raises(StoreUnavailable), health.attempt():
+        raise StoreUnavailable("gone")
+    assert health.away
+    with pytest.raises(StoreAway), health.attempt():
+        raise AssertionError("not entered")
+
+
+async def test_an_attempt_that_succeeds_makes_it_known_to_be_back(mock_clock: MockClock) -> None:
+    health = StoreHealth()
+    health.failed()
+    with health.attempt(patience=1):
+        pass
+    assert (health.away, health.away_for) == (False, 0.0)
+
+
+async def test_patience_lets_attempts_through_for_a_while(mock_clock: MockClock) -> None:
+    health = StoreHealth()
+    health.failed()
+    mock_clock.jump(2)
+    assert health.away_for == pytest.approx(2)
+    with pytest.raises(StoreAway), health.attempt(patience=2):
+        raise AssertionError("not entered")
+
+
+async def test_another_failure_says_nothing_of_the_store(mock_clock: MockClock) -> None:
+    health = StoreHealth()
+    health.failed()
+    with pytest.raises(KeyError), health.attempt(patience=1):
+        raise KeyError
+    assert health.away
+
+
+@pytest.mark.parametrize("refusal", [None, ConnectError("refused")])
+async def test_a_probe_that_is_answered_ends_the_outage(
+    autojump_clock: MockClock, refusal: ConnectError | None
+) -> None:
+    health = StoreHealth()
+    probes: list[float] = []
+
+    async def probe() -> None:
+        probes.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if len(probes) < 4:
+            raise StoreUnavailable("gone")
+        if refusal is not None:
+            raise refusal
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(health.watch, probe)
+        await health.wait_returned()  # at once: it has not been away
+        for _ in range(2):
+            probes.clear()
+            health.failed()
+            await health.wait_returned()
+            assert not health.away
+            assert len(probes) == 4
+            assert probes[3] - probes[0] == pytest.approx(0.1 + 0.2 + 0.4)
+        nursery.cancel_scope.cancel()
