@@ -96,6 +96,19 @@ async def test_full_worker_has_room_once_an_unextended_lease_is_over(harness: Ha
     await acquired(harness, "r2")
 
 
+async def test_busy_worker_is_looked_at_again_when_its_first_request_expires(
+    harness: Harness,
+) -> None:
+    await harness.connect("c1", limit=2)
+    first = await acquired(harness, "r1")
+    await acquired(harness, "r2")
+    await harness.store.leases.extend(
+        ENV, "r1", lease_id=first.lease_id, instance_id="worker-c1", seconds=20, limited=True
+    )
+    busy = await harness.commands.execute("ZRANGE", harness.keys.busy(ENV), 0, -1, "WITHSCORES")
+    assert float(busy[1]) == harness.now.seconds + 20
+
+
 async def test_entry_that_others_wrote_in_milliseconds_makes_room_in_time(
     harness: Harness,
 ) -> None:
