@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import trio
-
 from connect.nursery.connection import Connection
 
 __all__ = ["ConnectionTable"]
@@ -48,9 +46,3 @@ class ConnectionTable:
         connection_id = connection.joined.connection.id
         if self._connections.get(connection_id) is connection:
             del self._connections[connection_id]
-
-    async def wait_empty(self) -> None:
-        """Return once the connections that are here now are cleaned up."""
-        async with trio.open_nursery() as nursery:
-            for connection in self:
-                nursery.start_soon(connection.finished.wait)

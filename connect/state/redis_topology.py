@@ -72,7 +72,7 @@ async def discover(
         if views:
             return tuple(sorted(views, key=lambda view: (view.well, view.epoch), reverse=True))
     reason = failures.get(nodes[0], f"Redis at {nodes[0]} did not answer in time")
-    others = f" (nor does any of {len(nodes) - 1} other nodes answer)" if len(nodes) > 1 else ""
+    others = " (nor does any other node answer)" if len(nodes) > 1 else ""
     raise StoreUnavailable(reason + others)
 
 

