@@ -277,7 +277,8 @@ async def open_executor(
     """Open an executor on the Redis that the gateways use.
 
     Args:
-        redis_url: ``redis://``, ``rediss://`` or ``unix://``.
+        redis_url: one server, a cluster or a Sentinel service; see
+            `connect.state.redis_url.parse_redis_url`.
         settings: timing, limits and key layout; those of the gateways.
         host, advertise_host, now: as for `Executor`.
         port: to listen on for replies; 0 picks a free one.
