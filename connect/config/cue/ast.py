@@ -174,7 +174,7 @@ class Unary:
     """``operator operand``.
 
     Attributes:
-        operator: one of ``+ - ! * == != < <= > >= =~ !~``; ``*`` marks a default and
+        operator: one of ``+ - ! * != < <= > >= =~ !~``; ``*`` marks a default and
             stands only in a disjunction; the comparisons make bounds.
     """
 
@@ -188,7 +188,8 @@ class Binary:
     """``left operator right``.
 
     Attributes:
-        operator: one of ``| & || && == != < <= > >= =~ !~ + - * / div mod quo rem``.
+        operator: one of ``| & || && == != < <= > >= =~ !~ + - * / div mod quo rem``. A
+            chain of them leans to the left and may be 10,000 long.
         operator_span: where the operator stands.
     """
 

@@ -12,7 +12,23 @@ from decimal import Decimal
 from enum import Flag
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Builtin", "BuiltinError", "Concrete", "Kind", "Opaque", "Package", "kind_of"]
+__all__ = [
+    "RESULT_LIMIT",
+    "Builtin",
+    "BuiltinError",
+    "Concrete",
+    "CueMember",
+    "Kind",
+    "NotConcrete",
+    "Opaque",
+    "Package",
+    "TooLarge",
+    "check_size",
+    "kind_of",
+]
+
+RESULT_LIMIT = 1 << 20
+"""Characters, bytes or elements of one function's result, unless the caller says otherwise."""
 
 
 class Opaque(Protocol):
@@ -96,6 +112,33 @@ class BuiltinError(Exception):
     """A function refuses its arguments; the text says why, without the function's name."""
 
 
+class NotConcrete(BuiltinError):
+    """A function needs a concrete value where there is none yet: incomplete, not wrong."""
+
+
+class TooLarge(BuiltinError):
+    """A result would have more characters, bytes or elements than allowed."""
+
+    def __init__(self, size: int, limit: int, unit: str) -> None:
+        self.size = size
+        self.limit = limit
+        self.unit = unit
+        super().__init__(size, limit, unit)
+
+    def __str__(self) -> str:
+        return f"the result would have more than the {self.limit} {self.unit} allowed"
+
+
+def check_size(size: int, limit: int, unit: str) -> None:
+    """Refuse a result by its size, before it is made.
+
+    Raises:
+        TooLarge: it exceeds the limit.
+    """
+    if size > limit:
+        raise TooLarge(size, limit, unit)
+
+
 @dataclass(frozen=True, slots=True)
 class Builtin:
     """A function of a package.
@@ -111,11 +154,15 @@ class Builtin:
         result: the kind returned.
         function: takes the arguments as concrete values, returns one.
             Raises `BuiltinError`.
-        open_list: the validator may look at a list or struct whose elements are not
-            concrete (they come as opaque values).
+        open_list: the function may look at a list or struct whose elements are not
+            concrete (they come as opaque values), and may return them.
         apply: a function that unifies values (such as `list.Sort`, whose comparison is a
-            struct) gets as first argument `unify(template, fields) -> Concrete`: the
-            template (an opaque struct) unified with concrete fields, evaluated.
+            struct) gets as first argument `unify(template, value) -> Concrete`: the
+            template (a value of any kind, as it came in the arguments) unified with
+            another value, evaluated. What is not concrete in the result is opaque; a
+            conflict raises `BuiltinError`.
+        bounded: the function takes the keyword `limit`: the most characters, bytes or
+            elements that its result may have (`RESULT_LIMIT` if it is not given).
     """
 
     name: str
@@ -124,6 +171,18 @@ class Builtin:
     function: Callable[..., Any]
     open_list: bool = False
     apply: bool = False
+    bounded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CueMember:
+    """A member of a package that is written in CUE, such as `list.Ascending`.
+
+    Attributes:
+        text: an expression; it may name other such members of the package.
+    """
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +191,8 @@ class Package:
 
     Attributes:
         path: such as ``encoding/json``.
-        members: functions and constants by name.
+        members: functions and constants by name, and what is written in CUE.
     """
 
     path: str
-    members: Mapping[str, "Builtin | Concrete"]
+    members: Mapping[str, "Builtin | CueMember | Concrete"]

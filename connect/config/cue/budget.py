@@ -1,0 +1,79 @@
+"""How much an evaluation may take: no document can hang it or blow the stack."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from connect.config.cue.errors import CueError, Fault, FaultKind, Path
+from connect.config.cue.source import Span
+
+__all__ = ["Budget", "Meter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The limits of one evaluation; exceeding one is a fault with the place.
+
+    Attributes:
+        steps: values evaluated, each time that they are (fields, elements, disjuncts,
+            operations), beyond one for every four characters of the documents.
+        depth: levels of nesting, of values and of references that wait for each other.
+        size: characters of a string, bytes, or elements of a list.
+    """
+
+    steps: int = 100_000
+    depth: int = 250
+    size: int = 10_000_000
+
+
+_LONGEST_PATH = 20  # labels that are told of a path that may have no end
+
+
+class Meter:
+    """Counts what an evaluation takes.
+
+    Args:
+        where: returns path and place of what is being evaluated.
+
+    Raises (from its methods):
+        CueError: a limit is exceeded; the fault's kind is BUDGET.
+    """
+
+    __slots__ = ("_allowed", "_where", "budget", "depth", "steps")
+
+    def __init__(self, budget: Budget, where: Callable[[], tuple[Path, Span | None]]) -> None:
+        self.budget = budget
+        self._allowed = self.steps = budget.steps
+        self.depth = budget.depth
+        self._where = where
+
+    def grant(self, characters: int) -> None:
+        """Allow for another document."""
+        self._allowed += characters // 4
+        self.steps += characters // 4
+
+    def step(self) -> None:
+        self.steps -= 1
+        if self.steps < 0:
+            raise self.exceeded(
+                f"the evaluation takes more than the {self._allowed} steps allowed:"
+                " values multiply, or are compared with very many others"
+            )
+
+    def enter(self) -> None:
+        """Go one level deeper; `leave` must follow."""
+        self.depth -= 1
+        if self.depth < 0:
+            raise self.too_deep()
+
+    def leave(self) -> None:
+        self.depth += 1
+
+    def too_deep(self) -> CueError:
+        return self.exceeded(
+            f"values or references are nested deeper than the {self.budget.depth} levels allowed"
+        )
+
+    def exceeded(self, message: str) -> CueError:
+        path, span = self._where()
+        path = path[:_LONGEST_PATH]
+        return CueError([Fault(FaultKind.BUDGET, message, path, () if span is None else (span,))])

@@ -1,0 +1,179 @@
+"""Which fields a closed struct allows ("Closed structs", "Definitions and hidden fields").
+
+Every struct among the conjuncts of a vertex knows how it came there: through a reference
+to a definition, which closes what it brings, or by embedding, which lets the enclosing
+struct add fields. These ways form a tree. Where a definition is in it, a field is allowed
+if every definition that is not embedded allows it, and every struct around embedded ones
+does, by itself or through what it embeds.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from connect.config.cue.lattice import Label
+
+if TYPE_CHECKING:
+    from connect.config.cue.vertex import StructInfo, Vertex
+
+__all__ = ["NO_CLOSE", "CloseInfo", "CloseTree", "is_closed_struct"]
+
+
+class _Mode(IntEnum):
+    GROUP = 0  # a struct with embeddings, a closed struct
+    DEFINITION = 1
+    EMBEDDING = 2
+
+
+class _Node:
+    """One step of the way by which a struct came to a vertex."""
+
+    __slots__ = ("defines", "embedded", "mode", "parent")
+
+    def __init__(self, parent: "_Node | None", mode: _Mode) -> None:
+        self.parent = parent
+        self.mode = mode
+        self.defines: bool = mode is _Mode.DEFINITION
+        self.embedded: bool = mode is _Mode.EMBEDDING
+        if parent is not None:
+            self.defines = self.defines or parent.defines
+            self.embedded = self.embedded or parent.embedded
+
+
+class CloseInfo:
+    """How a conjunct came to its vertex.
+
+    Attributes:
+        node: the last step, None for what is written there.
+        is_closed: the struct itself is closed, not what is in it (`close`).
+    """
+
+    __slots__ = ("is_closed", "node")
+
+    def __init__(self, node: _Node | None, is_closed: bool = False) -> None:
+        self.node = node
+        self.is_closed = is_closed
+
+    @property
+    def defines(self) -> bool:
+        """Tell whether it came through a definition."""
+        return self.node is not None and self.node.defines
+
+    def definition(self) -> "CloseInfo":
+        """Come through a reference to a definition."""
+        return CloseInfo(_Node(self.node, _Mode.DEFINITION))
+
+    def embedding(self) -> "CloseInfo":
+        return CloseInfo(_Node(self.node, _Mode.EMBEDDING))
+
+    def group(self) -> "CloseInfo":
+        """Be in a struct that embeds others, which may close it as a whole."""
+        return CloseInfo(_Node(self.node, _Mode.GROUP), self.is_closed)
+
+    def shut(self) -> "CloseInfo":
+        """Be closed by `close`."""
+        return CloseInfo(_Node(self.node, _Mode.GROUP), is_closed=True)
+
+    def inside(self) -> "CloseInfo":
+        """Return the info of what is in the struct."""
+        return CloseInfo(self.node) if self.is_closed else self
+
+
+NO_CLOSE = CloseInfo(None)
+
+
+def is_closed_struct(vertex: "Vertex") -> bool:
+    """Tell whether some struct of a vertex is closed."""
+    return any(info.close.is_closed or info.close.defines for info in vertex.structs)
+
+
+class _Entry:
+    """A node of the tree of one vertex."""
+
+    __slots__ = ("children", "infos", "node", "required")
+
+    def __init__(self, node: _Node | None) -> None:
+        self.node = node
+        self.children: list[_Entry] = []
+        self.infos: list[StructInfo] = []
+        self.required = False
+
+
+class CloseTree:
+    """The ways of all structs of one vertex.
+
+    Args:
+        structs: of the vertex, complete.
+        allows: tells whether a struct declares a label, or a pattern of it matches.
+    """
+
+    __slots__ = ("_allows", "_entries", "_root", "restricts")
+
+    def __init__(
+        self,
+        structs: "Sequence[StructInfo]",
+        allows: "Callable[[StructInfo, Label], bool]",
+    ) -> None:
+        self._allows = allows
+        self._root = _Entry(None)
+        self._entries: dict[_Node | None, _Entry] = {None: self._root}
+        self.restricts = False
+        for info in structs:
+            self._entry(info.close.node).infos.append(info)
+            self._require(info.close)
+
+    def _entry(self, node: _Node | None) -> _Entry:
+        entry = self._entries.get(node)
+        if entry is None:
+            assert node is not None
+            entry = self._entries[node] = _Entry(node)
+            self._entry(node.parent).children.append(entry)
+        return entry
+
+    def _require(self, close: CloseInfo) -> None:
+        """Mark the nearest thing that closes the struct, and all around it."""
+        node = close.node
+        if not close.is_closed:
+            while node is not None and node.mode is not _Mode.DEFINITION:
+                node = node.parent
+            if node is None:
+                return
+        self.restricts = True
+        while True:
+            entry = self._entry(node)
+            if entry.required:
+                return
+            entry.required = True
+            if node is None:
+                return
+            node = node.parent
+
+    def allowed(self, label: Label) -> bool:
+        """Tell whether every closed struct allows a field."""
+        if not self.found(label):
+            return False
+        return all(
+            self._accepts(entry, label)
+            for node, entry in self._entries.items()
+            if entry.required and not (node is not None and node.embedded)
+        )
+
+    def found(self, label: Label) -> bool:
+        """Tell whether the structs allow a field, taken together."""
+        return self._accepts(self._root, label)
+
+    def _accepts(self, entry: _Entry, label: Label) -> bool:
+        """Tell whether a node allows a field: all that closes it, else anything in it."""
+        closing = False
+        for child in entry.children:
+            node = child.node
+            if child.required and node is not None and node.mode is not _Mode.EMBEDDING:
+                closing = True
+                if not self._accepts(child, label):
+                    return False
+        if closing:
+            return True
+        for info in entry.infos:
+            if self._allows(info, label):
+                return True
+        return any(self._accepts(child, label) for child in entry.children)

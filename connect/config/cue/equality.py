@@ -1,0 +1,97 @@
+"""When two disjuncts are the same, so that one of them is enough ("Disjunction").
+
+Equality, not subsumption: `int | 1` stays ambiguous. Structs are the same if they have
+the same fields and values, are both closed or both open, and say the same, literally,
+of fields that they do not have.
+"""
+
+from connect.config.cue.bounds import same_scalar
+from connect.config.cue.closedness import is_closed_struct
+from connect.config.cue.lattice import (
+    Bottom,
+    Bound,
+    Conjunction,
+    Disjunction,
+    ListMarker,
+    Scalar,
+    StructMarker,
+    TypeValue,
+)
+from connect.config.cue.vertex import Base, StructInfo, Vertex
+
+__all__ = ["same_value"]
+
+
+def same_value(left: Vertex, right: Vertex, *, ignore_plain: bool) -> bool:
+    """Tell whether two evaluated vertices are the same.
+
+    Args:
+        ignore_plain: structs of definitions need not be the same literal if they say
+            nothing of fields that they do not have.
+    """
+    if left is right:
+        return True
+    if left.kind != right.kind or len(left.arcs) != len(right.arcs):
+        return False
+    if isinstance(left.base, StructMarker) and _is_closed(left) != _is_closed(right):
+        return False
+    if not _within(left, right, ignore_plain) or not _within(right, left, ignore_plain):
+        return False
+    for label, arc in left.arcs.items():
+        other = right.arcs.get(label)
+        if other is None or not same_value(arc, other, ignore_plain=ignore_plain):
+            return False
+    return _same_base(left.base, right.base, ignore_plain)
+
+
+def _is_closed(vertex: Vertex) -> bool:
+    base = vertex.base
+    if isinstance(base, StructMarker) and base.needs_close:
+        return True
+    return is_closed_struct(vertex)
+
+
+def _within(left: Vertex, right: Vertex, ignore_plain: bool) -> bool:
+    """Tell whether every struct of one vertex that matters is in the other."""
+    literals = {id(info.term) for info in right.structs}
+    return all(
+        id(info.term) in literals or not _matters(info, ignore_plain) for info in left.structs
+    )
+
+
+def _matters(info: StructInfo, ignore_plain: bool) -> bool:
+    return info.term.constrains or (not ignore_plain and info.close.defines)
+
+
+def _same_base(left: Base, right: Base, ignore_plain: bool) -> bool:
+    if left is right:
+        return True
+    match left, right:
+        case Scalar(), Scalar():
+            return same_scalar(left, right)
+        case (StructMarker(), StructMarker()) | (Bottom(), Bottom()):
+            return True
+        case ListMarker(), ListMarker():
+            return True
+        case TypeValue(), TypeValue():
+            return left.kind == right.kind
+        case Bound(), Bound():
+            return left.operator == right.operator and same_scalar(left.value, right.value)
+        case Conjunction(), Conjunction():
+            if len(left.values) != len(right.values):
+                return False
+            pairs = zip(left.values, right.values, strict=True)
+            return all(_same_part(a, b, ignore_plain) for a, b in pairs)
+        case Disjunction(), Disjunction():
+            if len(left.values) != len(right.values):
+                return False
+            pairs_of_vertices = zip(left.values, right.values, strict=True)
+            return all(same_value(a, b, ignore_plain=ignore_plain) for a, b in pairs_of_vertices)
+        case _:
+            return False
+
+
+def _same_part(left: object, right: object, ignore_plain: bool) -> bool:
+    if isinstance(left, TypeValue | Bound) and isinstance(right, TypeValue | Bound):
+        return _same_base(left, right, ignore_plain)
+    return left is right

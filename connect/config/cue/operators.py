@@ -1,0 +1,206 @@
+"""Binary operators on concrete values ("Operators")."""
+
+from typing import Any
+
+from connect.config.cue.bounds import compare_scalars
+from connect.config.cue.core import Core
+from connect.config.cue.environment import Env
+from connect.config.cue.lattice import (
+    BOOL,
+    INT,
+    NUMBER,
+    Bottom,
+    Code,
+    ListMarker,
+    Scalar,
+    StructMarker,
+    Value,
+    kind_text,
+)
+from connect.config.cue.numbers import binary, negate
+from connect.config.cue.sequences import concat, repeat
+from connect.config.cue.source import Span
+from connect.config.cue.terms import BinaryTerm, BottomTerm, FieldRef, Term
+from connect.config.cue.values import BuiltinError, TooLarge
+from connect.config.cue.vertex import Status, Vertex
+
+__all__ = ["Operators"]
+
+_COMPARISONS = frozenset(("==", "!=", "<", "<=", ">", ">=", "=~", "!~"))
+
+
+class Operators(Core):
+    """Evaluates binary operators."""
+
+    def binary(self, env: Env, term: BinaryTerm) -> Value:
+        """Evaluate ``left operator right``."""
+        operator = term.operator
+        if operator in ("==", "!="):
+            for literal, other in ((term.left, term.right), (term.right, term.left)):
+                if isinstance(literal, BottomTerm):
+                    return self._compare_bottom(env, other, operator, term.span)
+        left = self.concrete(env, term.left, operator)
+        right = self.concrete(env, term.right, operator)
+        failures = [part for part in (left, right) if isinstance(part, Bottom)]
+        if failures:
+            return min(failures, key=lambda failure: failure.code)
+        return self._apply(operator, left, right, term.span)
+
+    def _apply(self, operator: str, left: Value, right: Value, span: Span) -> Value:
+        if operator in _COMPARISONS:
+            return self.compare(operator, left, right, span)
+        if operator in ("&&", "||"):
+            return self._logical(operator, left, right, span)
+        try:
+            result = self._arithmetic(operator, left, right, span)
+        except TooLarge as error:
+            raise self.exceeded(str(error)) from None
+        except BuiltinError as error:
+            return self.failure(f"failed arithmetic: {error}", spans=(span,))
+        if result is None:
+            return self._mismatch(operator, left, right, span)
+        return result
+
+    def _mismatch(self, operator: str, left: Value, right: Value, span: Span | None) -> Bottom:
+        types = f" (type {kind_text(left.kind)} and {kind_text(right.kind)})"
+        return self.failure(
+            "invalid operands ", left, " and ", right, f" to '{operator}'{types}", spans=(span,)
+        )
+
+    def _logical(self, operator: str, left: Value, right: Value, span: Span) -> Value:
+        """``&&`` and ``||``; a right operand that does not matter may be of any type."""
+        for value in (left, right):
+            if not isinstance(value, Scalar) or value.kind != BOOL:
+                return self.failure(
+                    "cannot use ",
+                    value,
+                    f" (type {kind_text(value.kind)}) as type bool in {operator}",
+                    spans=(span,),
+                )
+            if value.value is (operator == "||"):
+                return Scalar(value.value, span)
+        return Scalar(operator == "&&", span)
+
+    def _arithmetic(self, operator: str, left: Value, right: Value, span: Span) -> Value | None:
+        """Reckon with numbers, join and repeat strings, bytes and lists."""
+        if isinstance(left, Scalar) and isinstance(right, Scalar):
+            if left.kind & NUMBER and right.kind & NUMBER:
+                a: Any = left.value
+                b: Any = right.value
+                return Scalar(binary(operator, a, b), span)
+            return self._text(operator, left, right, span)
+        if operator == "+" and _is_list(left) and _is_list(right):
+            assert isinstance(left, Vertex)
+            assert isinstance(right, Vertex)
+            limit = self.meter.budget.size
+            return self.list_of(concat(left.elements(), right.elements(), limit))
+        if operator == "*":
+            for count, items in ((left, right), (right, left)):
+                if isinstance(count, Scalar) and count.kind == INT and _is_list(items):
+                    return self._repeat_list(count, items, span)
+        return None
+
+    def _repeat_list(self, count: Scalar, items: Value, span: Span) -> Value:
+        assert isinstance(items, Vertex)
+        assert isinstance(count.value, int)
+        repeated = repeat(items.elements(), count.value, self.meter.budget.size)
+        return self.list_of(repeated)
+
+    def _text(self, operator: str, left: Scalar, right: Scalar, span: Span) -> Value | None:
+        a, b, limit = left.value, right.value, self.meter.budget.size
+        if operator == "+":
+            if isinstance(a, str) and isinstance(b, str):
+                return Scalar(concat(a, b, limit), span)
+            if isinstance(a, bytes) and isinstance(b, bytes):
+                return Scalar(concat(a, b, limit), span)
+        elif operator == "*":
+            for text, count in ((a, right), (b, left)):
+                if isinstance(text, str | bytes) and count.kind == INT:
+                    assert isinstance(count.value, int)
+                    if isinstance(text, str):
+                        return Scalar(repeat(text, count.value, limit), span)
+                    return Scalar(repeat(text, count.value, limit), span)
+        return None
+
+    def signed(self, operator: str, value: Scalar, span: Span | None) -> Scalar:
+        """Return a number with a sign before it."""
+        number: Any = value.value
+        return Scalar(negate(number) if operator == "-" else number, span, value.kind)
+
+    # Comparison ("Comparison operators")
+
+    def compare(self, operator: str, left: Value, right: Value, span: Span | None) -> Value:
+        if isinstance(left, Scalar) and isinstance(right, Scalar):
+            try:
+                result = compare_scalars(operator, left, right)
+            except BuiltinError as error:
+                return self.failure(str(error), spans=(span,))
+            if result is not None:
+                return Scalar(result, span)
+        elif operator in ("==", "!="):
+            if _is_null(left) or _is_null(right):
+                return Scalar(operator == "!=", span)
+            if _is_list(left) and _is_list(right):
+                return Scalar(self._compare_lists(operator, left, right), span)
+        return self._mismatch(operator, left, right, span)
+
+    def _compare_lists(self, operator: str, left: Value, right: Value) -> bool:
+        """Lists are equal if their elements are, and can be compared.
+
+        As of v0.4.2, lists of different lengths are neither ``==`` nor ``!=``.
+        """
+        assert isinstance(left, Vertex)
+        assert isinstance(right, Vertex)
+        mine, others = left.elements(), right.elements()
+        if len(mine) != len(others):
+            return False
+        for a, b in zip(mine, others, strict=True):
+            self.meter.step()
+            env = Env(None, a)
+            x, y = self.concrete(env, a, "=="), self.concrete(env, b, "==")
+            result = self.compare("==", x, y, None)
+            if not isinstance(result, Scalar) or result.value is not True:
+                return operator == "!="
+        return operator == "=="
+
+    def _compare_bottom(self, env: Env, term: Term, operator: str, span: Span) -> Value:
+        """``x == _|_`` asks whether there is no concrete value (yet).
+
+        A field that is looked for in vain must not be inserted afterwards, or else the
+        answer would have been wrong.
+        """
+        value = self.evaluate(env, term)
+        default = self.default_of(value, None)
+        if isinstance(default, Vertex):
+            default = self.value_of(default)
+        if isinstance(default, Bottom):
+            if default.code == Code.CYCLE:
+                return default
+            absent = True
+            self._reject(env, term)
+        else:
+            absent = not _is_concrete(default)
+        return Scalar(absent == (operator == "=="), span)
+
+    def _reject(self, env: Env, term: Term) -> None:
+        if not isinstance(term, FieldRef):
+            return
+        scope = env.ancestor(term.up).vertex.scope
+        if scope.status < Status.CONJUNCTS and term.label not in scope.arcs:
+            if scope.rejected is None:
+                scope.rejected = set()
+            scope.rejected.add(term.label)
+
+
+def _is_list(value: Value) -> bool:
+    return isinstance(value, Vertex) and isinstance(value.base, ListMarker)
+
+
+def _is_null(value: Value) -> bool:
+    return isinstance(value, Scalar) and value.value is None
+
+
+def _is_concrete(value: Value) -> bool:
+    if isinstance(value, Vertex):
+        return isinstance(value.base, StructMarker | ListMarker)
+    return isinstance(value, Scalar)
