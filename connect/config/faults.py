@@ -1,9 +1,11 @@
 """What can be wrong with a function definition, and the means to find it out."""
 
+import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeAlias
 
 from connect.errors import ConnectError
 from connect.protocol.durations import parse_duration
@@ -14,10 +16,16 @@ __all__ = [
     "FunctionCheck",
     "FunctionConfigError",
     "FunctionFault",
+    "Path",
     "json_kind",
+    "nearest",
+    "path_text",
     "quoted",
     "unencodable",
 ]
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Keys and list indexes from a function to a value in it."""
 
 DEEPEST_NESTING = 64
 
@@ -25,6 +33,7 @@ _LARGEST_INTEGER = 2**53 - 1  # of canonical JSON
 _FAULTS_KEPT = 1000
 _FAULTS_TOLD = 20
 _LONGEST_QUOTE = 60
+_MOST_CANDIDATES = 500  # names that a misspelt one is compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +45,13 @@ class FunctionFault:
             when the list itself is wrong.
         path: where in the function, such as ``triggers[0].cron``; empty for all of it.
         reason: what is wrong, and what would be right.
+        keys: the path again, as keys and indexes, for who looks the value up.
     """
 
     function: str
     path: str
     reason: str
+    keys: Path = ()
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.function, self.path, self.reason) if part)
@@ -73,7 +84,7 @@ def json_kind(value: object) -> str:
             return "a boolean"
         case str():
             return "a string"
-        case int() | float():
+        case int() | float() | Decimal():
             return "a number"
         case list():
             return "a list"
@@ -82,16 +93,32 @@ def json_kind(value: object) -> str:
 
 
 class Faults:
-    """Collects faults; remembers only so many, but counts all."""
+    """Collects faults; remembers only so many, but counts all.
 
-    def __init__(self) -> None:
+    Args:
+        work: how many characters of expressions and schedules may be compiled; what a
+            stranger sends must not keep this process busy. None for no bound.
+    """
+
+    def __init__(self, *, work: int | None = None) -> None:
         self.kept: list[FunctionFault] = []
         self.count = 0
+        self._work = math.inf if work is None else work
 
     def add(self, fault: FunctionFault) -> None:
         self.count += 1
         if self.count <= _FAULTS_KEPT:
             self.kept.append(fault)
+
+    def spend(self, work: int) -> bool:
+        """Tell whether there is room for this much work, and count it."""
+        self._work -= work
+        return self._work >= 0
+
+    @property
+    def suggesting(self) -> bool:
+        """Whether a misspelt name is still worth a suggestion, which takes time."""
+        return self.count < _FAULTS_TOLD
 
 
 class FunctionCheck:
@@ -104,20 +131,21 @@ class FunctionCheck:
 
     def __init__(self, function: str, faults: Faults) -> None:
         self._function = quoted(function)
-        self._faults = faults
+        self.faults = faults
 
     @property
     def fault_count(self) -> int:
-        return self._faults.count
+        return self.faults.count
 
-    def fault(self, path: str, reason: str) -> None:
-        self._faults.add(FunctionFault(self._function, quoted(path), reason))
+    def fault(self, path: Path, reason: str) -> None:
+        text = quoted(path_text(path))
+        self.faults.add(FunctionFault(self._function, text, reason, path))
 
     def text(
-        self, within: Mapping[str, Any], key: str, at: str = "", *, required: bool = False
+        self, within: Mapping[str, Any], key: str, at: Path = (), *, required: bool = False
     ) -> str | None:
         """Return a string, if there is one; a required one must not be empty."""
-        path = _join(at, key)
+        path = (*at, key)
         value = within.get(key)
         if isinstance(value, str) and (value or not required):
             return value
@@ -130,7 +158,7 @@ class FunctionCheck:
         return None
 
     def duration(
-        self, within: Mapping[str, Any], key: str, at: str = "", *, required: bool = False
+        self, within: Mapping[str, Any], key: str, at: Path = (), *, required: bool = False
     ) -> str | None:
         """Return a duration's text, if there is one."""
         text = self.text(within, key, at, required=required)
@@ -138,28 +166,33 @@ class FunctionCheck:
             try:
                 parse_duration(text)
             except ValueError as error:
-                self.fault(_join(at, key), str(error))
+                self.fault((*at, key), str(error))
         return text
 
+    def flag(self, within: Mapping[str, Any], key: str, at: Path = ()) -> None:
+        value = within.get(key)
+        if value is not None and not isinstance(value, bool):
+            self.fault((*at, key), f"{json_kind(value)}; expected a boolean")
+
     def choice(
-        self, within: Mapping[str, Any], key: str, at: str = "", *, choices: Sequence[str]
+        self, within: Mapping[str, Any], key: str, at: Path = (), *, choices: Sequence[str]
     ) -> None:
         text = self.text(within, key, at)
         if text is not None and text not in choices:
             expected = " or ".join(choices)
-            self.fault(_join(at, key), f"{quoted(text)!r}; expected {expected}")
+            self.fault((*at, key), f"{quoted(text)!r}; expected {expected}")
 
     def whole(
         self,
         within: Mapping[str, Any],
         key: str,
-        at: str = "",
+        at: Path = (),
         *,
         least: int = 0,
         most: int | None = None,
         required: bool = False,
     ) -> None:
-        path = _join(at, key)
+        path = (*at, key)
         value = within.get(key)
         if value is None and not required:
             return
@@ -167,72 +200,85 @@ class FunctionCheck:
         if value is None:
             self.fault(path, f"missing; expected a whole number {bounds}")
         elif not isinstance(value, int) or isinstance(value, bool):
-            what = repr(value) if isinstance(value, float) else json_kind(value)
+            what = quoted(str(value)) if isinstance(value, float | Decimal) else json_kind(value)
             self.fault(path, f"{what}; expected a whole number {bounds}")
         elif value < least or (most is not None and value > most):
             self.fault(path, f"{quoted(str(value))}; expected a whole number {bounds}")
 
-    def mapping(self, within: Mapping[str, Any], key: str, at: str = "") -> dict[str, Any] | None:
+    def mapping(
+        self, within: Mapping[str, Any], key: str, at: Path = ()
+    ) -> Mapping[str, Any] | None:
         """Return an object, if there is one."""
         value = within.get(key)
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             return value
         if value is not None:
-            self.fault(_join(at, key), f"{json_kind(value)}; expected an object")
+            self.fault((*at, key), f"{json_kind(value)}; expected an object")
         return None
 
     def mappings(
-        self, within: Mapping[str, Any], key: str, *, required: bool = False
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Return the objects of a list in the definition itself, each with its path."""
+        self, within: Mapping[str, Any], key: str, at: Path = (), *, required: bool = False
+    ) -> list[tuple[Path, Mapping[str, Any]]]:
+        """Return the objects of a list, each with its path."""
         value = within.get(key)
         if value is None and not required:
             return []
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             found = "missing" if key not in within else json_kind(value)
-            self.fault(key, f"{found}; expected a list of objects")
+            self.fault((*at, key), f"{found}; expected a list of objects")
             return []
-        items: list[tuple[str, dict[str, Any]]] = []
+        items: list[tuple[Path, Mapping[str, Any]]] = []
         for index, item in enumerate(value):
-            path = f"{key}[{index}]"
-            if isinstance(item, dict):
+            path = (*at, key, index)
+            if isinstance(item, Mapping):
                 items.append((path, item))
             else:
                 self.fault(path, f"{json_kind(item)}; expected an object")
         return items
 
 
-def unencodable(value: Any, depth: int = 1) -> Iterator[tuple[str, str]]:
+def unencodable(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
     """Yield path and reason of everything in a JSON value that canonical JSON lacks.
 
     Args:
         value: what `json.loads` returned.
-        depth: the levels of nesting down to this value.
+        path: of the value; its length is how deep the value is nested.
     """
     match value:
-        case dict() | list() if depth > DEEPEST_NESTING:
-            yield "", f"nested deeper than {DEEPEST_NESTING} levels"
+        case dict() | list() if len(path) >= DEEPEST_NESTING:
+            yield path, f"nested deeper than {DEEPEST_NESTING} levels"
         case dict():
             for key, item in value.items():
                 if not _is_text(key):
-                    yield "", "a key with half of a surrogate pair, which is no text"
-                for path, reason in unencodable(item, depth + 1):
-                    yield _join(key, path), reason
+                    yield path, "a key with half of a surrogate pair, which is no text"
+                yield from unencodable(item, (*path, key))
         case list():
             for index, item in enumerate(value):
-                for path, reason in unencodable(item, depth + 1):
-                    yield _join(f"[{index}]", path), reason
+                yield from unencodable(item, (*path, index))
         case str() if not _is_text(value):
-            yield "", "half of a surrogate pair, which is no text"
+            yield path, "half of a surrogate pair, which is no text"
         case float() if not math.isfinite(value):
-            yield "", "a number too large to express"
+            yield path, "a number too large to express"
         case int() if abs(value) > _LARGEST_INTEGER:
-            yield "", f"an integer beyond {_LARGEST_INTEGER}, which JSON cannot keep"
+            yield path, f"an integer beyond {_LARGEST_INTEGER}, which JSON cannot keep"
 
 
-def _join(at: str, key: str) -> str:
-    """Return the path of a key within what stands at a path."""
-    return f"{at}.{key}" if at and key and not key.startswith("[") else at + key
+def path_text(path: Path) -> str:
+    """Write a path as people do: ``steps.first.after[0].if``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that a misspelt name probably means, if there is one."""
+    few = [name for name, _ in zip(candidates, range(_MOST_CANDIDATES), strict=False)]
+    found = difflib.get_close_matches(quoted(name), few, n=1)
+    return found[0] if found else None
 
 
 def _is_text(text: str) -> bool:

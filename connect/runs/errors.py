@@ -1,5 +1,6 @@
 """What can go wrong with a run, apart from the function itself failing."""
 
+from connect.config.expressions import ExpressionError
 from connect.errors import ConnectError
 
 __all__ = [
@@ -67,23 +68,6 @@ class InvalidEvent(ConnectError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
-
-
-class ExpressionError(ConnectError):
-    """A CEL expression that cannot be used.
-
-    Attributes:
-        expression: the expression.
-        reason: what is wrong with it, in one line.
-    """
-
-    def __init__(self, expression: str, reason: str) -> None:
-        super().__init__(expression, reason)
-        self.expression = expression
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"the expression {self.expression!r} is not usable: {self.reason}"
 
 
 class MalformedReply(ConnectError):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import structlog
 import trio
 
-from connect.config.functions import EventTrigger
+from connect.config.triggers import EventTrigger, covers
 from connect.runs.errors import ExpressionError, TooManyRuns
 from connect.runs.events import Event
 from connect.runs.expressions import Expression
@@ -102,7 +102,7 @@ def _triggers(function: ServedFunction, event: Event) -> bool:
     return any(
         _holds(trigger, function, event)
         for trigger in function.triggers
-        if trigger.event == event.name
+        if covers(trigger.event, event.name)
     )
 
 
@@ -110,7 +110,10 @@ def _holds(trigger: EventTrigger, function: ServedFunction, event: Event) -> boo
     if trigger.expression is None:
         return True
     try:
-        return Expression(trigger.expression).matches(event=event.as_json())
+        outcome = Expression(trigger.expression, ("event",)).outcome(event=event.as_json())
     except ExpressionError as error:
         _log.warning("trigger ignored", function=function.slug, reason=str(error))
         return False
+    if outcome.refused:
+        _log.warning("trigger ignored", function=function.slug, reason=outcome.reason)
+    return outcome.holds

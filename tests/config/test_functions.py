@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import time
 import warnings
 from typing import Any
 
@@ -228,7 +229,7 @@ def test_a_number_of_too_many_digits_is_refused() -> None:
         ),
         (
             {"triggers": [{"cron": "TZ=UTC"}]},
-            "app-fn: triggers[0].cron: 'TZ=UTC' is no field of a cron expression",
+            "app-fn: triggers[0].cron: no fields; expected 5 or 6, such as '*/5 * * * *'",
         ),
         (
             {"triggers": [{"cron": "* * $ * *"}]},
@@ -236,12 +237,33 @@ def test_a_number_of_too_many_digits_is_refused() -> None:
         ),
         (
             {"triggers": [{"cron": "@sometimes"}]},
-            "app-fn: triggers[0].cron: '@sometimes' is no field of a cron expression",
+            "app-fn: triggers[0].cron: '@sometimes' is no name of a schedule; expected @yearly, "
+            "@annually, @monthly, @weekly, @daily, @midnight, @hourly or '@every 1h'",
         ),
         (
             {"triggers": [{"cron": "* * * * *", "jitter": "5"}]},
             "app-fn: triggers[0].jitter: no unit after 5; "
             "expected something like 10s, 1h30m, 500ms or 7d",
+        ),
+        (
+            {"triggers": [{"cron": "0 0 31 2 *"}]},
+            "app-fn: triggers[0].cron: the day '31' never comes in the month '2'",
+        ),
+        (
+            {"triggers": [{"event": "e", "expression": "event.data.n >"}]},
+            "app-fn: triggers[0].expression: syntax error at line 1, column 15: unexpected end",
+        ),
+        (
+            {"triggers": [{"event": "a*b"}]},
+            "app-fn: triggers[0].event: a star may only end a pattern, as in 'shop/order.*'",
+        ),
+        (
+            {
+                "steps": {
+                    key: {"id": key, "after": [{"step": after}]} for key, after in ("ab", "ba")
+                }
+            },
+            "app-fn: steps.a.after[0].step: steps form a cycle: a → b → a",
         ),
         ({"steps": []}, "app-fn: steps: a list; expected an object"),
         ({"steps": {"step": None}}, "app-fn: steps.step: null; expected an object"),
@@ -277,6 +299,10 @@ def test_a_number_of_too_many_digits_is_refused() -> None:
             "app-fn: steps.step.retries.attempts: a boolean; expected a whole number from 0 to 20",
         ),
         ({"concurrency": -1}, "app-fn: concurrency: -1; expected a whole number of 0 or more"),
+        (
+            {"concurrency": 2.5},
+            "app-fn: concurrency: 2.5; expected a whole number of 0 or more",
+        ),
         (
             {"concurrency": "5"},
             "app-fn: concurrency: a string; expected a whole number of 0 or more",
@@ -388,6 +414,38 @@ def test_every_fault_of_every_function_is_found() -> None:
         ("b", "triggers[0]"),
         ("b", "triggers[2].cron"),
     ]
+
+
+def test_a_fault_has_its_path_as_keys_too() -> None:
+    with pytest.raises(FunctionConfigError) as caught:
+        parse(definition(x={"a": [2**60]}, steps=step(retries={"attempts": -1})))
+    assert [fault.keys for fault in caught.value.faults] == [
+        ("x", "a", 0),
+        ("steps", "step", "retries", "attempts"),
+    ]
+
+
+def test_compiling_what_a_worker_sends_is_bounded() -> None:
+    expression = "!" * 3996 + "true"
+    triggers = [{"event": f"e{n}", "expression": expression + " " * n} for n in range(96)]
+    many = [definition(id=f"app-{n}", triggers=triggers) for n in range(10)]
+
+    began = time.perf_counter()
+    with pytest.raises(FunctionConfigError) as caught:
+        parse(*many)
+
+    assert time.perf_counter() - began < 5
+    assert {fault.reason for fault in caught.value.faults} == {
+        "not checked: the functions before it have too many expressions and crons"
+    }
+
+
+def test_a_large_app_is_within_the_bound() -> None:
+    triggers = [
+        {"event": "e", "expression": "event.data.kind == 'a kind of thing that has a name'"},
+        {"cron": "TZ=Europe/Berlin 0 12 * * MON-FRI"},
+    ]
+    assert len(parse(*(definition(id=f"app-{n}", triggers=triggers) for n in range(1000)))) == 1000
 
 
 def test_the_text_of_the_error_tells_its_faults() -> None:

@@ -47,6 +47,16 @@ async def test_an_event_starts_each_function_that_it_triggers_once(
     assert worker.payloads[0]["event"] == PAID.as_json()
 
 
+async def test_a_star_ends_a_pattern_of_event_names(autojump_clock: MockClock) -> None:
+    started, _ = await _publish(
+        lambda *_: done(),
+        function("a", triggers=[{"event": "shop/*"}]),
+        function("b", triggers=[{"event": "app/*"}]),
+    )
+
+    assert started == 1
+
+
 async def test_a_trigger_with_an_expression_starts_only_what_it_is_true_of(
     autojump_clock: MockClock,
 ) -> None:
@@ -70,6 +80,24 @@ async def test_a_trigger_with_a_bad_expression_is_logged_and_starts_nothing(
 
     assert started == 0
     assert [log["event"] for log in logs] == ["trigger ignored"]
+
+
+async def test_a_trigger_that_could_take_too_long_is_logged_and_starts_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    costly = "event.data.l.all(x, event.data.l == event.data.l)"
+    large = Event(id="e1", name="shop/paid", data={"l": list(range(9000))})
+    with capture_logs() as logs:
+        started, _ = await _publish(
+            [],
+            function("a", triggers=[{"event": "shop/paid", "expression": costly}]),
+            events=(large,),
+        )
+
+    assert started == 0
+    assert [entry["reason"] for entry in logs] == [
+        "it could take too long with an event as large as this one"
+    ]
 
 
 async def test_an_event_goes_to_the_runs_that_wait_for_it(autojump_clock: MockClock) -> None:

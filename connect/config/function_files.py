@@ -1,0 +1,340 @@
+"""Files and directories of function definitions, each checked against ``#Function``.
+
+A CUE document's field ``function`` is the function; a document that begins with ``{``,
+such as JSON, is the function itself. In a directory every ``*.cue`` and ``*.json`` file is
+taken, at any depth, in the order of their paths, except:
+
+- hidden files and directories, whose names begin with a dot, and ``cue.mod`` and
+  ``node_modules``;
+- CUE documents without a field ``function``, which may hold what others need. They are told
+  of, so that a misspelt field is seen. A file that is named itself must have one.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from connect.config.checks import check_function, check_functions
+from connect.config.cue import Budget, Value
+from connect.config.cue.ast import Field, File, NameLabel, TextLabel
+from connect.config.cue.errors import CueError, Fault, FaultKind
+from connect.config.cue.errors import Path as ValuePath
+from connect.config.cue.parser import parse
+from connect.config.cue.source import Source, Span
+from connect.config.documents import (
+    FUNCTION,
+    begins_with_brace,
+    bound,
+    evaluated,
+    placed,
+    places,
+    wrapped,
+)
+from connect.config.faults import nearest
+from connect.config.finding import read_text
+from connect.errors import ConfigurationError
+
+__all__ = [
+    "FunctionFile",
+    "LoadedFunctions",
+    "check_sources",
+    "evaluate_function",
+    "find_function_files",
+    "load_functions",
+]
+
+T = TypeVar("T")
+
+_SUFFIXES = (".cue", ".json")
+_NOT_ENTERED = frozenset({"cue.mod", "node_modules"})
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFile:
+    """A function definition and its document.
+
+    Attributes:
+        name: the document's name, such as its path.
+        value: the function with defaults filled in, floats as `Decimal`.
+        root: the path of the function in the document.
+    """
+
+    name: str
+    value: Mapping[str, Any] = field(repr=False)
+    root: ValuePath
+    _evaluated: Value = field(repr=False)
+    _source: Source = field(repr=False)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The function as decoded JSON is."""
+        plain = _plain(self.value)
+        assert isinstance(plain, dict)
+        return plain
+
+    def spans(self, path: ValuePath) -> tuple[Span, ...]:
+        """Return where the value at a path of the function is written.
+
+        Of a value that the document does not give, the nearest one around it that it does.
+        """
+        return places(self._evaluated, path, self._written) or (Span(self._source, 0, 0),)
+
+    def _written(self, span: Span) -> bool:
+        return span.source is self._source
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFunctions:
+    """What files and directories contain.
+
+    Attributes:
+        files: the functions without fault, in the order of the files.
+        faults: everything that is wrong, by file.
+        skipped: the files in directories that hold no function.
+        count: how many files were looked at, without those skipped.
+    """
+
+    files: tuple[FunctionFile, ...]
+    faults: tuple[Fault, ...]
+    skipped: tuple[str, ...]
+    count: int
+
+
+def load_functions(
+    paths: Iterable[str | Path],
+    *,
+    budget: Budget | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> LoadedFunctions:
+    """Read and check function definitions.
+
+    Args:
+        paths: files and directories; a file that is found twice is read once.
+        budget: what the evaluation of one file may cost; None for the usual.
+        progress: called after each file with the number of files looked at.
+
+    Raises:
+        ConfigurationError: a path that does not exist, or a file that cannot be read.
+    """
+    return check_sources(_read(find_function_files(paths)), budget=budget, progress=progress)
+
+
+def check_sources(
+    sources: Iterable[tuple[Source, bool]],
+    *,
+    budget: Budget | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> LoadedFunctions:
+    """Check function definitions, each in a document of its own.
+
+    Args:
+        sources: the documents, with different names, each with whether it must hold a function.
+        budget: what the evaluation of one document may cost; None for the usual.
+        progress: called after each document with the number of documents looked at.
+    """
+    found: list[FunctionFile] = []
+    faults: dict[str, list[Fault]] = {}
+    skipped: list[str] = []
+    count = 0
+    for source, named in sources:
+        faults[source.name] = []
+        try:
+            function = evaluate_function(source, optional=not named, budget=budget)
+        except CueError as error:
+            faults[source.name] += error.faults
+        else:
+            if function is None:
+                skipped.append(source.name)
+            else:
+                found.append(function)
+        count += 1
+        if progress is not None:
+            progress(count)
+    definitions = [function.definition for function in found]
+    first: dict[Any, FunctionFile] = {}
+    right = []
+    for function, wrong in zip(found, check_functions(definitions), strict=True):
+        other = first.setdefault(function.value["id"], function)
+        for fault in wrong:
+            spans = function.spans(fault.keys)
+            if fault.keys == ("id",) and other is not function:
+                spans += other.spans(fault.keys)
+            path = (*function.root, *fault.keys)
+            faults[function.name].append(Fault(FaultKind.EVALUATION, fault.reason, path, spans))
+        if not wrong:
+            right.append(function)
+    every = tuple(fault for of_file in faults.values() for fault in of_file)
+    return LoadedFunctions(tuple(right), every, tuple(skipped), count - len(skipped))
+
+
+def _read(files: Iterable[tuple[Path, bool]]) -> Iterator[tuple[Source, bool]]:
+    for path, named in files:
+        text = read_text(path)
+        if text is None:
+            raise ConfigurationError(f"there is no file {path}")
+        yield Source(str(path), text), named
+
+
+def evaluate_function(
+    source: Source, *, optional: bool = False, budget: Budget | None = None
+) -> FunctionFile | None:
+    """Evaluate one document and unify its function with ``#Function``.
+
+    Args:
+        optional: whether a CUE document may hold no function.
+        budget: what the evaluation may cost; None for the usual.
+
+    Returns:
+        The function; None if the document holds none and need not.
+
+    Raises:
+        CueError: everything that is wrong with it.
+    """
+    file = parse(source)
+    if begins_with_brace(source.text):
+        root: ValuePath = ()
+        document = wrapped(file, FUNCTION)
+    elif source.text.lstrip().startswith("["):
+        message = "a list; expected one function, {…} or a field `function`"
+        raise CueError([Fault(FaultKind.EVALUATION, message, (), (file.body.span,))])
+    elif optional and not _has_field(file):
+        return None
+    else:
+        root = (FUNCTION.field,)
+        document = bound(file, FUNCTION)
+    whole: Value | None = None
+    try:
+        whole = evaluated(document, budget=budget)
+        value = whole.lookup(FUNCTION.field)
+        assert value is not None  # the document has the field now
+        exported = value.export()
+    except CueError as error:
+        faults = [_shown(fault, root, source, whole) for fault in error.faults]
+        if root and _is_missing(file, budget):
+            faults = [_missing(file), *(each for each in faults if each.path[:1] != root)]
+        faults += _found_besides(whole, root, source)
+        raise CueError(faults) from None
+    assert isinstance(exported, dict)  # so #Function demands
+    return FunctionFile(source.name, exported, root, value, source)
+
+
+def find_function_files(paths: Iterable[str | Path]) -> list[tuple[Path, bool]]:
+    """Find the files of function definitions.
+
+    Returns:
+        The files, each with whether it was named itself rather than found in a directory.
+
+    Raises:
+        ConfigurationError: a path that does not exist, or has another ending than .cue or .json.
+    """
+    found: dict[Path, bool] = {}
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            for file in sorted(_within(path)):
+                found.setdefault(file, False)
+        elif not path.exists():
+            raise ConfigurationError(f"there is no file or directory {path}")
+        elif path.suffix not in _SUFFIXES:
+            raise ConfigurationError(f"{path} is neither a .cue nor a .json file")
+        else:
+            found[path] = True
+    return list(found.items())
+
+
+def _within(directory: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(directory, onerror=_unreadable):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and name not in _NOT_ENTERED
+        ]
+        for name in files:
+            if name.endswith(_SUFFIXES) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def _unreadable(error: OSError) -> None:
+    raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _has_field(file: File) -> bool:
+    """Tell whether a document declares a field `function`."""
+    return FUNCTION.field in _labels(file)
+
+
+def _labels(file: File) -> dict[str, Span]:
+    """Return the names of the fields that a document declares, with their places."""
+    found: dict[str, Span] = {}
+    for declaration in file.body.declarations:
+        match declaration:
+            case Field(label=(NameLabel(name=name) | TextLabel(text=name)) as label):
+                found.setdefault(name, label.span)
+    return found
+
+
+def _is_missing(file: File, budget: Budget | None) -> bool:
+    """Tell whether a document has no field `function`, by whatever it might come about."""
+    if _has_field(file):
+        return False
+    try:
+        return evaluated(file, budget=budget).lookup(FUNCTION.field) is None
+    except CueError:
+        return False
+
+
+def _missing(file: File) -> Fault:
+    labels = _labels(file)
+    near = nearest(FUNCTION.field, labels)
+    hint = f"; is {near} meant to be it?" if near is not None else ""
+    span = Span(file.source, 0, 0) if near is None else labels[near]
+    message = f"there is no field `{FUNCTION.field}`{hint}"
+    return Fault(FaultKind.EVALUATION, message, (), (span,))
+
+
+def _found_besides(whole: Value | None, root: ValuePath, source: Source) -> Iterator[Fault]:
+    """Check those fields of a faulty function that are right by themselves."""
+    value = None if whole is None else _quietly(lambda: whole.lookup(FUNCTION.field))
+    if value is None:
+        return
+    sound: dict[str, Any] = {}
+    for name, part in _quietly(lambda: list(value.fields())) or ():
+        exported = _quietly(part.export)
+        if exported is not None:
+            sound[name] = _plain(exported)
+    for fault in check_function(sound):
+        # What is missing is only so because it is faulty, and told already.
+        if fault.keys[0] in sound:
+            spans = places(value, fault.keys, lambda span: span.source is source)
+            yield Fault(FaultKind.EVALUATION, fault.reason, (*root, *fault.keys), spans)
+
+
+def _quietly(evaluate: Callable[[], T]) -> T | None:
+    """Return a value; None if what it comes from is faulty, which is told already."""
+    try:
+        return evaluate()
+    except CueError:
+        return None
+
+
+def _shown(fault: Fault, root: ValuePath, source: Source, whole: Value | None) -> Fault:
+    """Return a fault with the path of its document, and a place in it."""
+    fault = placed(fault, whole, lambda span: span.source is source)
+    path = fault.path
+    if not root and path[:1] == (FUNCTION.field,):
+        path = path[1:]
+    return replace(fault, path=path, spans=fault.spans or (Span(source, 0, 0),))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with floats as JSON decodes them."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case Decimal():
+            return float(value)
+        case _:
+            return value

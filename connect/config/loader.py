@@ -1,0 +1,245 @@
+"""Loading the configuration: the document's evaluation, and what results from it.
+
+Variables in the text are expanded first. A document that begins with ``{`` is unified with
+``#Config``; of any other, the field ``config`` or else all of it is the configuration. Its
+value must be final and concrete; then it becomes frozen objects.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from connect.config.configuration import Configuration
+from connect.config.cue import Budget, Value
+from connect.config.cue import errors as cue
+from connect.config.cue.ast import File
+from connect.config.cue.errors import CueError, Fault, FaultKind
+from connect.config.cue.parser import parse
+from connect.config.cue.source import Source, Span
+from connect.config.decode import decode
+from connect.config.documents import (
+    CONFIGURATION,
+    begins_with_brace,
+    definition,
+    evaluated,
+    placed,
+    places,
+    wrapped,
+)
+from connect.config.effects import Note, effects_of
+from connect.config.expansion import Expansion, expand
+from connect.config.finding import Document, Read, find_document, read_text
+from connect.config.layers import Given
+from connect.config.redaction import is_secret, masked_message, masked_text, secret_texts
+
+__all__ = [
+    "Evaluated",
+    "Loaded",
+    "decode_configuration",
+    "evaluate_configuration",
+    "load_configuration",
+]
+
+
+class _Places:
+    """From places in the expanded text to places in the text as it was written.
+
+    What is quoted of that text has its secrets overwritten.
+    """
+
+    def __init__(self, name: str, expansion: Expansion, file: File | None, source: Source) -> None:
+        self._expansion = expansion
+        self._source = source
+        self._shown = Source(name, masked_text(expansion, file))
+        self._secrets = secret_texts(expansion, file)
+
+    def span(self, span: Span) -> Span:
+        if span.source is not self._source:
+            return span
+        return Span(self._shown, *self._expansion.original_range(span.start, span.end))
+
+    def written(self, span: Span) -> bool:
+        """Tell whether a place is in the document, rather than in a definition."""
+        return span.source is self._source
+
+    def error(self, error: CueError, root: cue.Path, whole: Value | None) -> CueError:
+        """Return an error as it is shown.
+
+        Args:
+            root: the path of the configuration in the document.
+            whole: the document's value; None when it has none.
+        """
+        return CueError([self._fault(fault, root, whole) for fault in error.faults])
+
+    def _fault(self, fault: Fault, root: cue.Path, whole: Value | None) -> Fault:
+        fault = placed(fault, whole, self.written)
+        message = masked_message(fault.message, self._secrets)
+        if fault.kind is FaultKind.SYNTAX and fault.spans:
+            message = self._of_variable(message, fault.spans[0])
+        path = fault.path[len(root) :] if fault.path[: len(root)] == root else fault.path
+        spans = tuple(self.span(span) for span in fault.spans)
+        return replace(fault, message=message, path=path, spans=spans)
+
+    def _of_variable(self, message: str, span: Span) -> str:
+        """Say which variable a syntax error comes from: the text shows only its name."""
+        if not self.written(span):
+            return message
+        inside = self._expansion.substitution_at(span.start)
+        if inside is not None:
+            return f"the value of {inside.name} cannot stand here"
+        before = self._expansion.nothing_before(span.start)
+        if before is not None and before.name:
+            return f"{message}; {before.name} is empty or not set"
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A configuration document's value, final and concrete.
+
+    Attributes:
+        document: where it came from.
+        whole: the document's value.
+        value: the value of the configuration.
+        root: the path of the configuration in the document.
+        exported: the value as plain Python objects.
+        checked: whether the document itself unified it with ``#Config``.
+    """
+
+    document: Document
+    whole: Value
+    value: Value
+    root: cue.Path
+    exported: dict[str, Any]
+    checked: bool
+    _places: _Places
+
+    def error(self, error: CueError) -> CueError:
+        """Return an error with its places in the document as it was written."""
+        return self._places.error(error, self.root, self.whole)
+
+    def spans(self, path: cue.Path) -> tuple[Span, ...]:
+        """Return where the document writes the value at a path, or the nearest one around."""
+        found = places(self.value, path, self._places.written)
+        return tuple(self._places.span(span) for span in found)
+
+    def written(self, path: cue.Path) -> Span | None:
+        """Return where the document itself gives the value at a path, if it does."""
+        value = self.value.lookup(*path)
+        if value is None:
+            return None
+        found = [span for span in value.spans if self._places.written(span)]
+        return self._places.span(found[0]) if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration, loaded.
+
+    Attributes:
+        exported: its value, with the defaults of ``#Config`` filled in.
+        layer: the settings of this service that it gives.
+        notes: what it says without effect on this service.
+    """
+
+    document: Document
+    evaluated: Evaluated
+    exported: dict[str, Any] = field(repr=False)
+    configuration: Configuration
+    layer: Mapping[str, Given]
+    notes: tuple[Note, ...]
+
+
+def evaluate_configuration(
+    document: Document, *, environment: Mapping[str, str], budget: Budget | None = None
+) -> Evaluated:
+    """Expand, parse and evaluate a configuration document.
+
+    A document that begins with ``{`` is unified with ``#Config``; of any other the field
+    ``config`` is taken as it is or, without one, the whole document.
+
+    Args:
+        environment: the variables to expand.
+        budget: what the evaluation may cost; None for the usual.
+
+    Raises:
+        CueError: everything that is wrong, at its place in the document as it was written.
+    """
+    expansion = expand(document.text, environment)
+    # An empty document is the empty configuration, with all its defaults.
+    text = expansion.text if expansion.text.strip() else "{}"
+    source = Source(document.name, text)
+    checked = begins_with_brace(text)
+    root: cue.Path = (CONFIGURATION.field,)
+    file: File | None = None
+    whole: Value | None = None
+    try:
+        file = parse(source)
+        document_file = wrapped(file, CONFIGURATION) if checked else file
+        whole = evaluated(document_file, budget=budget, redact=is_secret)
+        value = whole.lookup(CONFIGURATION.field)
+        if value is None:
+            value, root = whole, ()
+        exported = value.export()
+    except CueError as error:
+        shown = _Places(document.name, expansion, file, source)
+        raise shown.error(error, root, whole) from None
+    shown = _Places(document.name, expansion, file, source)
+    if not isinstance(exported, dict):
+        message = "a configuration is a struct with fields such as log and connect"
+        fault = Fault(FaultKind.EVALUATION, message, root, value.spans)
+        raise shown.error(CueError([fault]), (), whole)
+    return Evaluated(document, whole, value, root, exported, checked, shown)
+
+
+def decode_configuration(given: Evaluated) -> Loaded:
+    """Make the objects of a configuration from its value.
+
+    A document that did not unify its configuration with ``#Config`` is checked against it
+    now: what it leaves out has its default, and unknown fields are refused.
+
+    Raises:
+        CueError: everything that is wrong, at its place in the document as it was written.
+    """
+    exported = given.exported
+    if not given.checked:
+        unified = given.value.unify(definition(CONFIGURATION))
+        try:
+            exported = unified.export()
+        except CueError as error:
+            raise given.error(error) from None
+    configuration = decode(exported, given.spans)
+    effects = effects_of(configuration, given.written)
+    return Loaded(
+        document=given.document,
+        evaluated=given,
+        exported=exported,
+        configuration=configuration,
+        layer=effects.layer,
+        notes=effects.notes,
+    )
+
+
+def load_configuration(
+    path: str | None,
+    *,
+    environment: Mapping[str, str],
+    read: Read = read_text,
+    budget: Budget | None = None,
+) -> Loaded:
+    """Find, evaluate and decode the configuration.
+
+    Args:
+        path: an explicit path; None leaves it to the other loading rules.
+        environment: the environment variables.
+        read: returns a file's text, or None when there is no such file.
+        budget: what the evaluation may cost; None for the usual.
+
+    Raises:
+        ConfigurationError: a file that is missing or cannot be read.
+        CueError: everything that is wrong with the document.
+    """
+    document = find_document(path, environment=environment, read=read)
+    return decode_configuration(
+        evaluate_configuration(document, environment=environment, budget=budget)
+    )

@@ -1,0 +1,209 @@
+"""From a configuration's value to its frozen objects."""
+
+from copy import deepcopy
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from connect.config.configuration import (
+    ConfigLogLevel,
+    Configuration,
+    ConnectDriver,
+    HTTPDriver,
+    InMemoryDataStore,
+    InMemoryEventStream,
+    InMemoryQueue,
+    InMemoryState,
+    MockDriver,
+    NATSEventStream,
+    PostgresDataStore,
+    PubSubEventStream,
+    RedisService,
+    SQSEventStream,
+    SQSQueue,
+)
+from connect.config.cue.errors import CueError, Path
+from connect.config.cue.source import Source, Span
+from connect.config.decode import decode
+from connect.settings import LogFormat
+
+DEFAULTS: dict[str, Any] = {
+    "log": {"level": "info", "format": "json"},
+    "eventAPI": {"addr": "0.0.0.0", "port": 8288, "maxSize": 524288},
+    "coreAPI": {"addr": "0.0.0.0", "port": 8300},
+    "execution": {
+        "drivers": {"http": {"name": "http"}, "connect": {"name": "connect"}},
+        "logOutput": False,
+    },
+    "eventstream": {"service": {"backend": "inmemory", "topic": "events"}},
+    "queue": {"service": {"backend": "redis"}},
+    "state": {"service": {"backend": "redis"}},
+    "datastore": {"service": {"backend": "inmemory"}},
+}
+PLACE = Span(Source("inngest.cue", "text"), 0, 4)
+
+
+def spans(path: Path) -> tuple[Span, ...]:
+    return (PLACE,)
+
+
+def decoded(**changes: Any) -> Configuration:
+    """Decode the defaults with some sections replaced."""
+    return decode(deepcopy(DEFAULTS) | changes, spans)
+
+
+def test_the_defaults_are_decoded() -> None:
+    configuration = decoded()
+    assert configuration.log.level is ConfigLogLevel.INFO
+    assert configuration.log.format is LogFormat.JSON
+    assert configuration.event_api.max_size == 512 * 1024
+    assert configuration.core_api.port == 8300
+    assert configuration.execution.drivers == {"http": HTTPDriver(), "connect": ConnectDriver()}
+    assert configuration.execution.log_output is False
+    assert configuration.event_stream.service == InMemoryEventStream(topic="events")
+    assert configuration.queue.service == RedisService()
+    assert configuration.state.service == RedisService()
+    assert configuration.data_store.service == InMemoryDataStore()
+    assert configuration.connect is None
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        (
+            {"backend": "nats", "topic": "t", "serverURL": "nats://n"},
+            NATSEventStream(topic="t", server_url="nats://n"),
+        ),
+        (
+            {"backend": "gcp-pubsub", "project": "p", "topic": "t"},
+            PubSubEventStream(project="p", topic="t"),
+        ),
+        (
+            {"backend": "aws-sqs", "queueURL": "q", "region": "r", "topic": "t"},
+            SQSEventStream(queue_url="q", region="r", topic="t"),
+        ),
+    ],
+)
+def test_an_event_stream_is_decoded(service: dict[str, Any], expected: object) -> None:
+    assert decoded(eventstream={"service": service}).event_stream.service == expected
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ({"backend": "inmemory"}, InMemoryQueue()),
+        (
+            {"backend": "aws-sqs", "queueURL": "q", "region": "r", "topic": "t", "concurrency": 3},
+            SQSQueue(queue_url="q", region="r", topic="t", concurrency=3),
+        ),
+        (
+            {"backend": "redis", "host": "h", "port": 1, "db": 2, "keyPrefix": "p"},
+            RedisService(host="h", port=1, db=2, key_prefix="p"),
+        ),
+    ],
+)
+def test_a_queue_is_decoded(service: dict[str, Any], expected: object) -> None:
+    assert decoded(queue={"service": service}).queue.service == expected
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ({"backend": "inmemory"}, InMemoryState()),
+        (
+            {"backend": "redis", "host": "", "port": 1, "db": 0, "username": "u", "password": "p",
+             "maxRetries": -1, "poolSize": 5, "keyPrefix": "k", "dsn": "redis://x"},
+            RedisService(host="", port=1, username="u", password="p", max_retries=-1,
+                         pool_size=5, key_prefix="k", dsn="redis://x"),
+        ),
+    ],
+)  # fmt: skip
+def test_state_is_decoded(service: dict[str, Any], expected: object) -> None:
+    assert decoded(state={"service": service}).state.service == expected
+
+
+def test_a_data_store_is_decoded() -> None:
+    configuration = decoded(datastore={"service": {"backend": "postgres", "URI": "postgres://x"}})
+    assert configuration.data_store.service == PostgresDataStore(uri="postgres://x")
+
+
+def test_drivers_are_decoded() -> None:
+    drivers = {
+        "a": {"name": "mock", "driver": "d"},
+        "b": {"name": "http", "timeout": 5, "signingKey": "k"},
+    }
+    configuration = decoded(execution={"drivers": drivers, "logOutput": True})
+    assert configuration.execution.drivers == {
+        "a": MockDriver(driver="d"),
+        "b": HTTPDriver(timeout=5, signing_key="k"),
+    }
+
+
+def test_the_section_of_this_service_is_decoded() -> None:
+    configuration = decoded(
+        connect={
+            "roles": ["api"],
+            "timing": {"lease": "30s", "drain": 5, "heartbeat_misses": 3},
+            "tenant": {"signing_keys": ["a"]},
+        }
+    )
+    assert configuration.connect is not None
+    assert configuration.connect.given == {
+        "roles": frozenset({"api"}),
+        "tenant.signing_keys": ("a",),
+        "timing.lease": 30.0,
+        "timing.heartbeat_misses": 3,
+        "timing.drain": 5.0,
+    }
+
+
+def faults(**changes: Any) -> list[tuple[Path, str]]:
+    with pytest.raises(CueError) as refused:
+        decoded(**changes)
+    assert all(fault.spans == (PLACE,) for fault in refused.value.faults)
+    return [(fault.path, fault.message) for fault in refused.value.faults]
+
+
+@pytest.mark.parametrize("number", ["80.5", "80.0", "8E+1"])
+def test_a_port_that_is_no_whole_number_is_refused(number: str) -> None:
+    found = faults(coreAPI={"addr": "", "port": Decimal(number)})
+    assert found == [
+        (
+            ("coreAPI", "port"),
+            f"{number}: expected a whole number, written without fraction or exponent",
+        )
+    ]
+
+
+def test_every_fault_is_told() -> None:
+    service = {"backend": "redis", "db": Decimal("0.5"), "poolSize": Decimal("1.5")}
+    found = faults(
+        eventAPI={"addr": "", "port": 1, "maxSize": Decimal("2048.5")},
+        state={"service": service},
+        connect={"timing": {"lease": "soon"}, "limits": {"run_calls": 1}},
+    )
+    assert [path for path, _ in found] == [
+        ("eventAPI", "maxSize"),
+        ("state", "service", "db"),
+        ("state", "service", "poolSize"),
+        ("connect", "timing", "lease"),
+    ]
+
+
+def test_a_fault_in_a_secret_does_not_quote_it() -> None:
+    found = faults(connect={"redis": {"url": ""}})
+    assert found == [
+        (("connect", "redis", "url"), "empty; leave it out to have none (is a variable not set?)")
+    ]
+
+
+@pytest.mark.parametrize("text", ["redis://:hunter2@x"])
+def test_secrets_do_not_show_in_the_objects_text(text: str) -> None:
+    configuration = decoded(
+        state={"service": {"backend": "redis", "dsn": text, "password": text}},
+        connect={"redis": {"url": text}, "tenant": {"event_keys": [text]}},
+        execution={"drivers": {"http": {"name": "http", "signingKey": text}}, "logOutput": False},
+        datastore={"service": {"backend": "postgres", "URI": text}},
+    )
+    assert "hunter2" not in repr(configuration)

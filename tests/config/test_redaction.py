@@ -1,0 +1,143 @@
+"""Secrets of a configuration do not show."""
+
+import pytest
+
+from connect.config.cue.errors import CueError
+from connect.config.cue.parser import parse
+from connect.config.cue.source import Source
+from connect.config.expansion import expand
+from connect.config.redaction import is_secret, masked_message, masked_text, secret_texts
+
+SECRET = "hunter2"
+
+
+def shown(text: str, environment: dict[str, str] | None = None) -> str:
+    """Return the text as an error would quote it."""
+    expansion = expand(text, environment or {})
+    try:
+        file = parse(Source("x", expansion.text))
+    except CueError:
+        file = None
+    masked = masked_text(expansion, file)
+    assert len(masked) == len(text)
+    return masked
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("state", "service", "dsn"),
+        ("state", "service", "password"),
+        ("queue", "service", "queueURL"),
+        ("eventstream", "service", "serverURL"),
+        ("datastore", "service", "URI"),
+        ("execution", "drivers", "http", "signingKey"),
+        ("connect", "tenant", "signing_keys", 0),
+        ("connect", "tenant", "event_keys"),
+        ("connect", "tenant", "session_secret"),
+        ("connect", "redis", "url"),
+        ("state", "service", "pasword"),
+        ("state", "service", "Password"),
+        ("my_secret_thing",),
+        ("connect", "tenant", "signing_key"),
+        ("apiKey",),
+    ],
+)
+def test_a_secret_is_known_by_its_name_even_if_misspelt(path: tuple[str | int, ...]) -> None:
+    assert is_secret(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        (),
+        ("log", "level"),
+        ("state", "service", "host"),
+        ("state", "service", "username"),
+        ("connect", "timing", "session_token"),
+        ("connect", "listen", "gateway_url"),
+        ("connect", "tenant", "register_url"),
+        ("queue", "service", "region"),
+        ("eventstream", "service", "topic"),
+    ],
+)
+def test_other_values_are_no_secrets(path: tuple[str | int, ...]) -> None:
+    assert not is_secret(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ('password: "hunter2"', 'password: "*******"'),
+        ('{"password": "hunter2", "host": "h"}', '{"password": "*******", "host": "h"}'),
+        ('state: service: dsn: "redis://x"', 'state: service: dsn: "*********"'),
+        ('password: "a" + "b"', 'password: "*" + "*"'),
+        ("password: 12345", "password: *****"),
+        ('signing_keys: [\n\t"hunter2",\n\t"b"]', 'signing_keys: [\n\t"*******",\n\t"*"]'),
+        ('password: "\\(x)hunter2"\nx: "h"', 'password: "***********"\nx: "*"'),
+        ('_pw: "hunter2"\npassword: _pw', '_pw: "*******"\npassword: _pw'),
+        ('let p = "hunter2"\npassword: p', 'let p = "*******"\npassword: p'),
+        ('a: b: "hunter2"\npassword: a.b', 'a: b: "*******"\npassword: a.b'),
+        ('paswword: "hunter2"', 'paswword: "*******"'),
+        ('log: level: "info"', 'log: level: "info"'),
+        ('password: """\n\thunter2\n\t"""', 'password: """\n\t*******\n\t"""'),
+    ],
+)
+def test_secrets_of_a_document_are_overwritten(text: str, masked: str) -> None:
+    assert shown(text) == masked
+
+
+@pytest.mark.parametrize("text", ['password: "${PW}"', 'password: "$PW"', "password: $PW"])
+def test_references_to_variables_stay_readable(text: str) -> None:
+    assert shown(text, {"PW": '"hunter2"' if text.endswith("$PW") else "hunter2"}) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ('password: "hunter2" }', 'password: "*******" }'),
+        ('{"password": "hunter2"', '{"password": "*******"'),
+        ('password: "hunter2\nhost: "h"', 'password: "*******\nhost: "h"'),
+        (
+            'keys: {\nsigning_keys: ["a",\n"hunter2"]\nhost: )',
+            'keys: {\nsigning_keys: ["*",\n"*******"]\nhost: )',
+        ),
+        ('signing_keys: ["hunter2",\n"b"', 'signing_keys: ["*******",\n"*"'),
+        ('password: """\n\thunter2\n\t"""\nhost: )', 'password: """\n\t*******\n\t"""\nhost: )'),
+        ("log: level: )", "log: level: )"),
+    ],
+)  # fmt: skip
+def test_secrets_of_a_document_that_cannot_be_parsed_are_overwritten(
+    text: str, masked: str
+) -> None:
+    assert shown(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "environment"),
+    [
+        ('password: "hunter2"', {}),
+        ('password: "${PW}"', {"PW": "hunter2"}),
+        ('_p: "hunter2"\npassword: _p', {}),
+        ('password: "hunter2" }', {}),
+    ],
+)
+def test_a_message_does_not_tell_a_documents_secrets(
+    text: str, environment: dict[str, str]
+) -> None:
+    expansion = expand(text, environment)
+    try:
+        file = parse(Source("x", expansion.text))
+    except CueError:
+        file = None
+    secrets = secret_texts(expansion, file)
+    message = f'conflicting values "{SECRET}" and 5'
+    assert SECRET not in masked_message(message, secrets)
+
+
+def test_a_short_secret_is_masked_where_it_is_quoted_only() -> None:
+    assert masked_message('"in" is not in ["in"]', ["in"]) == '"********" is not in ["********"]'
+
+
+def test_a_message_without_secrets_stays_as_it_is() -> None:
+    assert masked_message("conflicting values 1 and 2", [SECRET]) == "conflicting values 1 and 2"
