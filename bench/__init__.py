@@ -3,7 +3,8 @@
 ``requests`` runs a gateway, workers and an executor as processes, one set per row, and
 counts what a request takes: time, CPU of each process, Redis calls. ``redis`` compares
 what a call through our Redis client and through redis-py's costs. ``state`` calls the state
-store for apps of up to thousands of connections.
+store for apps of up to thousands of connections. ``soak`` (``scripts/soak``) watches a gateway
+with thousands of connections for as long as one likes.
 
 Every measured process is a child of its own; the process that measures sleeps meanwhile.
 """

@@ -1,4 +1,4 @@
-"""``scripts/bench [requests|redis|state|all]``: measure and print."""
+"""``scripts/bench [requests|redis|state|all|soak]``: measure and print."""
 
 import sys
 import time
@@ -14,6 +14,7 @@ from bench.redis_calls import measure_redis_calls
 from bench.redis_server import start_redis
 from bench.requests import RequestsPlan, measure_row
 from bench.results import Report, RowPlan, least_disturbed, rows_text
+from bench.soak import soak
 from bench.state import StatePlan, measure_state
 from bench.tables import print_report
 from connect.errors import ConnectError
@@ -126,6 +127,7 @@ def main(
     `requests`: requests per second, latencies, CPU and Redis calls per request.
     `redis`: what a call through our Redis client costs, against redis-py's.
     `state`: what routing costs with many connections, and what they take in Redis.
+    `soak` has options of its own: see `soak --help`.
 
     Progress goes to stderr. The exit code is 1 if a request failed, or a process did.
     """
@@ -209,5 +211,13 @@ def _progress() -> Callable[[str], None]:
     return tell
 
 
+def run() -> None:
+    """Run the command that the arguments name."""
+    if sys.argv[1:2] == ["soak"]:
+        soak(args=sys.argv[2:], prog_name="scripts/soak")
+    else:
+        main(prog_name="scripts/bench")
+
+
 if __name__ == "__main__":
-    main(prog_name="scripts/bench")
+    run()

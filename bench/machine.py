@@ -15,6 +15,8 @@ __all__ = [
     "describe_machine",
     "measure_noise",
     "process_cpu",
+    "process_descriptors",
+    "process_memory",
     "system_cpu",
 ]
 
@@ -108,6 +110,27 @@ def process_cpu(pid: int) -> float:
     # The name, in parentheses, may hold anything; the fields after it are numbers.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def process_memory(pid: int) -> int:
+    """Return the bytes of memory that only this process uses, and has written to.
+
+    Raises:
+        FileNotFoundError: there is no such process, or no Linux.
+    """
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise FileNotFoundError(f"process {pid} has no memory to speak of")
+
+
+def process_descriptors(pid: int) -> int:
+    """Return how many files and sockets a process has open.
+
+    Raises:
+        FileNotFoundError: there is no such process, or no Linux.
+    """
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def system_cpu() -> float:

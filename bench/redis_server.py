@@ -61,6 +61,10 @@ class BenchRedis:
             script_us=script_us(await self.client.execute("INFO", "commandstats")),
         )
 
+    async def keys(self) -> int:
+        """Return how many keys there are."""
+        return int(await self.client.execute("DBSIZE"))
+
     async def used_memory(self) -> int:
         """Return the bytes that the server has allocated."""
         return int(_info(await self.client.execute("INFO", "memory"))["used_memory"])

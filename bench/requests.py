@@ -19,7 +19,7 @@ from bench.work import APP_NAME
 from connect.harness import RunningService, start_service
 from connect.settings import DEVELOPMENT_ENV_ID
 
-__all__ = ["RequestsPlan", "measure_row", "shares"]
+__all__ = ["RequestsPlan", "measure_row", "shares", "wait_until_served"]
 
 _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -108,7 +108,7 @@ async def _start_system(plan: RequestsPlan, row: RowPlan) -> AsyncIterator[_Syst
             )
         for child in workers:
             await child.listen(seconds=_PATIENCE_SECONDS)
-        app_id = await _wait_until_served(http, api_url, row.workers)
+        app_id = await wait_until_served(http, api_url, row.workers)
         executor = await stack.enter_async_context(
             start_child("bench.executor_process", f"--redis-url={redis.url}", f"--app-id={app_id}")
         )
@@ -122,7 +122,7 @@ def shares(count: int, processes: int) -> list[int]:
     return [count // processes + (number < count % processes) for number in range(processes)]
 
 
-async def _wait_until_served(http: httpx.AsyncClient, api_url: str, workers: int) -> str:
+async def wait_until_served(http: httpx.AsyncClient, api_url: str, workers: int) -> str:
     """Wait until so many connections are ready; return the app's id."""
     base = f"{api_url}/v0/connect/envs/{DEVELOPMENT_ENV_ID}"
     with trio.move_on_after(_PATIENCE_SECONDS):

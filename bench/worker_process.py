@@ -4,6 +4,7 @@ Says ``{"ready": N}`` once all are ready; ends with its stdin.
 """
 
 import argparse
+import math
 from functools import partial
 
 import trio
@@ -11,31 +12,26 @@ import trio
 from bench.child import prepare_child, tell, wait_to_be_asked
 from bench.work import bench_app
 from connect.logs import configure_logging
-from connect.worker import Worker
+from connect.memory import settle_memory
+from connect.worker import Worker, run_fleet
 
 __all__ = ["serve_workers"]
 
-# Connecting one after the other takes long, all at once meets deadlines.
-_AT_ONCE = 16
 
-
-async def serve_workers(api_url: str, count: int, prefix: str) -> None:
+async def serve_workers(api_url: str, count: int, prefix: str, per_second: float) -> None:
     """Run workers until there is nobody to serve them for.
 
     Args:
         prefix: what their instance ids begin with.
+        per_second: how many begin to connect in a second, at most.
     """
-    connecting = trio.CapacityLimiter(_AT_ONCE)
-
-    async def connect(nursery: trio.Nursery, number: int) -> None:
-        worker = Worker(bench_app(), api_url=api_url, instance_id=f"{prefix}-{number}")
-        async with connecting:
-            await nursery.start(worker.run)
-
+    app = bench_app()
+    workers = [
+        Worker(app, api_url=api_url, instance_id=f"{prefix}-{number}") for number in range(count)
+    ]
     async with trio.open_nursery() as serving:
-        async with trio.open_nursery() as nursery:
-            for number in range(count):
-                nursery.start_soon(connect, serving, number)
+        await serving.start(partial(run_fleet, workers, per_second=per_second))
+        settle_memory()
         tell({"ready": count})
         await wait_to_be_asked()
         serving.cancel_scope.cancel()
@@ -47,10 +43,11 @@ def main() -> None:
     parser.add_argument("--api-url", required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--prefix", required=True)
+    parser.add_argument("--per-second", type=float, default=math.inf)
     options = parser.parse_args()
     prepare_child()
     configure_logging(level="warning")
-    trio.run(partial(serve_workers, options.api_url, options.count, options.prefix))
+    trio.run(serve_workers, options.api_url, options.count, options.prefix, options.per_second)
 
 
 if __name__ == "__main__":

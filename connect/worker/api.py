@@ -14,8 +14,9 @@ from connect.worker.errors import ConnectionFailed, WorkerError
 __all__ = ["WorkerApi"]
 
 _REFUSED = frozenset({401, 403})
-# Answers by which the API says that the same request may do better later.
-_LATER = frozenset({401, 403, 408, 425, 429})
+# Answers by which the API says that no other attempt will do better: all others may come from
+# something between, or from an API that is being replaced.
+_NEVER = frozenset({400, 413, 422})
 
 
 class WorkerApi:
@@ -38,7 +39,9 @@ class WorkerApi:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(f"not the URL of a worker API: {url!r}")
         self.url = url.rstrip("/")
-        headers = {"content-type": "application/protobuf"}
+        # Calls are rare, and an idle connection costs the API more than the worker's WebSocket
+        # costs the gateway.
+        headers = {"content-type": "application/protobuf", "connection": "close"}
         if signing_key is not None:
             headers["authorization"] = f"Bearer {hash_signing_key(signing_key)}"
         if env is not None:
@@ -47,13 +50,11 @@ class WorkerApi:
         self._timeout = timeout
 
     def client(self) -> httpx.AsyncClient:
-        """An HTTP client for the calls below, to be entered by the caller.
+        """An HTTP client for the calls below, to be entered by the caller; workers may share it.
 
         It takes no proxy from the environment: the WebSocket could not follow.
         """
         return httpx.AsyncClient(
-            headers=self._headers,
-            timeout=self._timeout,
             trust_env=False,
             # Certificates take 20 ms to load: not for plain HTTP, which has none to check.
             verify=self.url.startswith("https:"),
@@ -72,10 +73,7 @@ class WorkerApi:
             ConnectionFailed: anything else went wrong.
         """
         request = pb.StartRequest(exclude_gateways=list(exclude_gateways))
-        try:
-            answer = await client.post(f"{self.url}/v0/connect/start", content=bytes(request))
-        except httpx.HTTPError as error:
-            raise ConnectionFailed(f"no answer from {self.url}: {_text_of(error)}") from error
+        answer = await self._post(client, "start", bytes(request))
         if answer.status_code in _REFUSED:
             raise WorkerError(f"{self.url} refuses the signing key: {_error_text(answer)}")
         if answer.status_code != httpx.codes.OK:
@@ -105,15 +103,24 @@ class WorkerApi:
         Raises:
             ConnectionFailed: it was not taken now, but may be later.
         """
-        try:
-            answer = await client.post(f"{self.url}/v0/connect/flush", content=reply)
-        except httpx.HTTPError as error:
-            raise ConnectionFailed(f"no answer from {self.url}: {_text_of(error)}") from error
+        answer = await self._post(client, "flush", reply)
         if answer.is_success:
             return True
-        if answer.is_client_error and answer.status_code not in _LATER:
+        if answer.status_code in _NEVER:
             return False
         raise ConnectionFailed(f"{self.url} answered {answer.status_code}: {_error_text(answer)}")
+
+    async def _post(self, client: httpx.AsyncClient, call: str, body: bytes) -> httpx.Response:
+        """Raises ConnectionFailed when there is no answer."""
+        try:
+            return await client.post(
+                f"{self.url}/v0/connect/{call}",
+                content=body,
+                headers=self._headers,
+                timeout=self._timeout,
+            )
+        except httpx.HTTPError as error:
+            raise ConnectionFailed(f"no answer from {self.url}: {_text_of(error)}") from error
 
 
 def _is_websocket_url(url: str) -> bool:

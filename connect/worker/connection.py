@@ -1,11 +1,9 @@
 """One WebSocket connection to a gateway, from the worker's side.
 
-Connect protocol, sections 3 and 4. Reader, heartbeats and lease extensions live in one
-nursery under one cancel scope; whoever ends the connection says why, and the first
-reason counts.
+Connect protocol, sections 3 and 4. Reader and heartbeats live in one nursery under one
+cancel scope; whoever ends the connection says why, and the first reason counts.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,8 +28,16 @@ Kind = pb.GatewayMessageType
 
 # By these the gateway says that this worker would fail in the same way again.
 _HOPELESS = frozenset(
-    {Syscode.HELLO_INVALID_PAYLOAD, Syscode.TOO_MANY_APPS, Syscode.INVALID_FUNCTION_CONFIG}
+    {
+        Syscode.HELLO_INVALID_PAYLOAD,
+        Syscode.TOO_MANY_APPS,
+        Syscode.TOO_MANY_FUNCTIONS,
+        Syscode.INVALID_FUNCTION_CONFIG,
+    }
 )
+
+# And by these that it may come in later.
+_LATER = frozenset({Syscode.ACCOUNT_FULL, Syscode.RECONNECTING_TOO_OFTEN})
 
 
 class DisconnectReason(StrEnum):
@@ -58,7 +64,7 @@ class Connection:
         socket: an open WebSocket; it is closed by `run`.
         connection_id: from the worker API.
         gateway_group: the group of its gateway.
-        route: the connection that is to be sent over now.
+        work: told of requests, of answers, and when the connection ends.
 
     Attributes:
         leaving: set when another connection is needed: the gateway is closing, or
@@ -73,7 +79,6 @@ class Connection:
         connection_id: str,
         gateway_group: str,
         work: Work,
-        route: Callable[[], "Connection | None"],
         timing: WorkerTiming,
         journal: Journal,
     ) -> None:
@@ -81,11 +86,10 @@ class Connection:
         self._id = connection_id
         self.gateway_group = gateway_group
         self._work = work
-        self._route = route
         self._timing = timing
         self._journal = journal
         self._intervals = _Intervals(0, 0, 0)
-        self._unanswered = 0
+        self._unanswered: list[float] = []
         self._scope = trio.CancelScope()
         self._end_reason: str | None = None
         self._close_reason = DisconnectReason.WORKER_SHUTDOWN
@@ -125,7 +129,7 @@ class Connection:
                     self._intervals = self._read_intervals(payload)
                     return
                 elif kind == Kind.SYNC_FAILED:
-                    raise _sync_failure(payload)
+                    raise self._refusal(payload)
                 elif kind == Kind.GATEWAY_CLOSING:
                     raise self._failure("the gateway is closing")
                 else:
@@ -137,13 +141,12 @@ class Connection:
 
         Cancellation closes it too, within the deadline for closing.
         """
+        self._note(Happening.CONNECTED, self.gateway_group)
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._read)
-                    nursery.start_soon(self._every, self._intervals.heartbeat, self._beat)
-                    nursery.start_soon(self._extend_leases)
-                    nursery.start_soon(self._every, self._intervals.status, self._tell_status)
+                    nursery.start_soon(self._keep_alive)
+                    await self._read()
         finally:
             self._end("cancelled")
             with trio.move_on_after(self._timing.close, shield=True):
@@ -197,6 +200,17 @@ class Connection:
         except MalformedMessage as error:
             raise self._failure(str(error)) from error
 
+    def _refusal(self, payload: bytes) -> WorkerError | ConnectionFailed:
+        try:
+            error = decode(pb.SystemError, payload)
+        except MalformedMessage as malformed:
+            return WorkerError(
+                f"the gateway refuses the functions, and gives no reason: {malformed}"
+            )
+        if error.code in _LATER:
+            return self._failure(f"the gateway refuses for now: {error.message} ({error.code})")
+        return WorkerError(f"the gateway refuses the functions: {error.message}", code=error.code)
+
     def _failure(self, reason: str) -> ConnectionFailed:
         return ConnectionFailed(reason, gateway_group=self.gateway_group)
 
@@ -227,41 +241,49 @@ class Connection:
         if kind == Kind.GATEWAY_EXECUTOR_REQUEST:
             self._work.accept(self, read_request(payload))
         elif kind == Kind.WORKER_REQUEST_EXTEND_LEASE_ACK:
-            self._work.lease_answered(self, decode(pb.WorkerRequestExtendLeaseAckData, payload))
+            self._work.leases.answered(decode(pb.WorkerRequestExtendLeaseAckData, payload))
         elif kind == Kind.WORKER_REPLY_ACK:
             # Its only field is that of an acknowledgement.
-            self._work.reply_acked(self, read_ack(payload).request_id)
+            self._work.delivery.confirmed(read_ack(payload).request_id)
         elif kind == Kind.GATEWAY_HEARTBEAT:
-            self._unanswered = 0
+            self._answered()
         elif kind == Kind.GATEWAY_CLOSING:
-            self.closing = True
-            self.leaving.set()
-            self._note(Happening.GATEWAY_CLOSING)
+            if not self.closing:
+                self.closing = True
+                self.leaving.set()
+                self._note(Happening.GATEWAY_CLOSING)
         else:
             self._ignore(kind, "on an open connection")
 
-    async def _every(self, interval: float, act: Callable[[], Awaitable[None]]) -> None:
-        """Act once per interval, beginning after the first; never if the interval is 0."""
-        while interval > 0:
-            await trio.sleep(interval)
+    async def _keep_alive(self) -> None:
+        """Beat and tell the status, each once per interval, after the first; 0 is never."""
+        told = (
+            (self._intervals.heartbeat, self._beat),
+            (self._intervals.status, self._tell_status),
+        )
+        acts = {act: interval for interval, act in told if interval > 0}
+        due = {act: trio.current_time() + interval for act, interval in acts.items()}
+        while due:
+            act = min(due, key=due.__getitem__)
+            await trio.sleep_until(due[act])
+            due[act] = trio.current_time() + acts[act]
             await act()
 
     async def _beat(self) -> None:
-        if self._unanswered >= self._timing.heartbeat_misses:
+        missed = len(self._unanswered)
+        if missed >= self._timing.heartbeat_misses:
             self._close_reason = DisconnectReason.CONSECUTIVE_HEARTBEATS_MISSED
-            self._end(f"the gateway left {self._unanswered} heartbeats unanswered")
+            self._end(f"the gateway left {missed} heartbeats unanswered")
             return
-        self._unanswered += 1
+        self._unanswered.append(trio.current_time())
         await self.send(Kind.WORKER_HEARTBEAT)
 
-    async def _extend_leases(self) -> None:
-        # At once as well: leases may have waited for this connection.
-        await self._extend_when_routed()
-        await self._every(self._intervals.extend_lease, self._extend_when_routed)
-
-    async def _extend_when_routed(self) -> None:
-        if self._route() is self:
-            await self._work.extend_leases(self)
+    def _answered(self) -> None:
+        """The gateway has read a heartbeat, and with it all that was sent before."""
+        if self._unanswered:
+            sent = self._unanswered[0]
+            self._unanswered.clear()
+            self._work.leases.heard(self, sent)
 
     async def _tell_status(self) -> None:
         status = pb.WorkerStatusData(
@@ -280,6 +302,7 @@ class Connection:
             self._end_reason = reason
             self.leaving.set()
             self._scope.cancel()
+            self._work.link_changed()
 
     def _ignore(self, kind: int, when: str) -> None:
         self._note(Happening.MESSAGE_IGNORED, f"kind {kind} {when}")
@@ -292,11 +315,3 @@ def _decode(data: str | bytes) -> tuple[int, bytes]:
     if isinstance(data, str):
         raise MalformedMessage("ConnectMessage", "a text message")
     return decode_message(data)
-
-
-def _sync_failure(payload: bytes) -> WorkerError:
-    try:
-        error = decode(pb.SystemError, payload)
-    except MalformedMessage as malformed:
-        return WorkerError(f"the gateway refuses the functions, and gives no reason: {malformed}")
-    return WorkerError(f"the gateway refuses the functions: {error.message}", code=error.code)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Happening", "Journal", "JournalEntry"]
+__all__ = ["Happening", "Journal", "JournalEntry", "RunEnd"]
 
 
 class Happening(StrEnum):
@@ -16,6 +16,8 @@ class Happening(StrEnum):
     DISCONNECTED = "disconnected"
     REQUEST = "request"
     REQUEST_IGNORED = "request ignored"
+    STARTED = "started"
+    FINISHED = "finished"
     LEASE_EXTENDED = "lease extended"
     LEASE_LOST = "lease lost"
     REPLIED = "replied"
@@ -23,21 +25,40 @@ class Happening(StrEnum):
     REPLY_FLUSHED = "reply flushed"
     REPLY_DROPPED = "reply dropped"
     MESSAGE_IGNORED = "message ignored"
+    SHUTTING_DOWN = "shutting down"
+
+
+class RunEnd(StrEnum):
+    """How the run of a request ended; the first three as its reply says (SDKResponseStatus)."""
+
+    DONE = "done"
+    ERROR = "error"
+    NOT_COMPLETED = "not completed"
+    LEASE_LOST = "lease lost"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """One thing that happened.
+    """One thing that happened; told at once, so that its time is now.
+
+    A function's code runs between its request's STARTED and its FINISHED, and never outside.
 
     Attributes:
-        connection_id, request_id: what it concerns, or empty.
-        detail: for people: a reason, a function slug, a lease id.
+        connection_id, request_id, run_id: what it concerns, or empty.
+        function: the function's slug, where a request begins or ends.
+        end: how the run ended, of FINISHED.
+        detail: for people: a reason, a lease id.
     """
 
     what: Happening
     connection_id: str = ""
     request_id: str = ""
+    run_id: str = ""
+    function: str = ""
+    end: RunEnd | None = None
     detail: str = ""
 
 
 Journal = Callable[[JournalEntry], None]
+"""Takes entries, synchronously; what it raises ends the worker."""

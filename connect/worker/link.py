@@ -16,6 +16,11 @@ class Link(Protocol):
         """Whether nothing can be sent any more."""
         ...
 
+    @property
+    def extend_lease_interval(self) -> float:
+        """Seconds between lease extensions, as the gateway told; 0 if off."""
+        ...
+
     async def send(self, kind: int, payload: bytes = b"") -> bool:
         """Write a message; False when the connection has ended, before or thereby."""
         ...

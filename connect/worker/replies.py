@@ -1,6 +1,7 @@
 """Replies that nobody has confirmed yet, within a bound of bytes."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from connect.worker.link import Link
@@ -8,20 +9,32 @@ from connect.worker.link import Link
 __all__ = ["Replies", "Reply"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Reply:
     """One reply on its way.
 
     Attributes:
         payload: the bytes of an SDKResponse.
         since: when it was made, in seconds of the Trio clock.
-        link: the connection it goes over, or went over; None if there was none.
+        link: the connection it went over last; None if there was none.
+        sent: when it went over that, in seconds of the Trio clock.
     """
 
     request_id: str
     payload: bytes
     since: float
     link: Link | None = None
+    sent: float = 0.0
+
+    def due(self, after: float) -> float:
+        """When to send it another way; at once if no living connection can confirm it.
+
+        Args:
+            after: seconds that a connection has for confirming it.
+        """
+        if self.link is None or self.link.ended:
+            return self.since
+        return self.sent + after
 
 
 class Replies:
@@ -41,6 +54,15 @@ class Replies:
     def __len__(self) -> int:
         return len(self._held)
 
+    def __iter__(self) -> Iterator[Reply]:
+        """The replies of the moment, the oldest first; they may be removed meanwhile."""
+        return iter(tuple(self._held.values()))
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for a further one."""
+        return self._bytes >= self._limit
+
     def add(self, reply: Reply) -> None:
         """Keep a reply, in place of an earlier one to the same request.
 
@@ -55,6 +77,7 @@ class Replies:
         self._bytes += len(reply.payload)
 
     def get(self, request_id: str) -> Reply | None:
+        """The reply to a request, if it is here."""
         return self._held.get(request_id)
 
     def remove(self, request_id: str) -> Reply | None:
@@ -64,17 +87,17 @@ class Replies:
             self._bytes -= len(reply.payload)
         return reply
 
+    def next_due(self, after: float, now: float) -> Reply | None:
+        """One that is due, else the one that falls due next; see `Reply.due`."""
+        soonest, soonest_due = None, math.inf
+        for reply in self._held.values():
+            due = reply.due(after)
+            if due <= now:
+                return reply
+            if due < soonest_due:
+                soonest, soonest_due = reply, due
+        return soonest
+
     def waiting_on(self, link: Link) -> bool:
         """Whether a reply written to this connection is unconfirmed."""
         return any(reply.link is link for reply in self._held.values())
-
-    def older_than(self, now: float, age: float) -> list[Reply]:
-        return [reply for reply in self._held.values() if now - reply.since >= age]
-
-    def due(self, now: float, after: float) -> list[Reply]:
-        """Replies that no connection will confirm: too old, or written to none that lives."""
-        return [
-            reply
-            for reply in self._held.values()
-            if now - reply.since >= after or reply.link is None or reply.link.ended
-        ]

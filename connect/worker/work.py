@@ -5,6 +5,7 @@ loss, their leases are extended over the next one, and so are their replies sent
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import trio
@@ -13,10 +14,12 @@ from connect import __version__
 from connect.protocol.messages.connect import v1 as pb
 from connect.worker.app import App
 from connect.worker.call import Outcome, call_function, refusal
-from connect.worker.journal import Happening, Journal, JournalEntry
+from connect.worker.delivery import Delivery, Routes
+from connect.worker.journal import Happening, Journal, JournalEntry, RunEnd
+from connect.worker.leases import HeldLease, Leases
 from connect.worker.link import Link
-from connect.worker.replies import Replies, Reply
-from connect.worker.request import Request, write_ack, write_extension, write_response
+from connect.worker.request import Request, write_ack, write_response
+from connect.worker.timing import WorkerLimits, WorkerTiming
 
 __all__ = ["SDK_LANGUAGE", "SDK_VERSION", "Work"]
 
@@ -26,28 +29,42 @@ SDK_VERSION = f"connect-{__version__}"
 # The version of the call's contract in which steps have hashed ids.
 _REQUEST_VERSION = 1
 
+_ENDS = {
+    pb.SdkResponseStatus.DONE: RunEnd.DONE,
+    pb.SdkResponseStatus.ERROR: RunEnd.ERROR,
+    pb.SdkResponseStatus.NOT_COMPLETED: RunEnd.NOT_COMPLETED,
+}
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class _InFlight:
-    """A request being run; ``lease_id`` changes with each extension."""
+    """A request being run.
+
+    Attributes:
+        ended: set when nothing of it runs any more.
+    """
 
     request: Request
     link: Link
-    lease_id: str
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    lease: HeldLease
+    ended: trio.Event = field(default_factory=trio.Event)
 
 
 class Work:
     """All requests of one worker.
 
-    How many run at once is the gateway's to limit, by the concurrency that the worker
-    told it (Connect protocol, section 3); each one accepted runs at once.
+    How many it is given is the gateway's to limit, by the concurrency that the worker
+    told it (Connect protocol, section 3). Were it given more, as after a loss of state, the
+    rest waits here, under lease.
 
     Args:
         nursery: where requests run.
         apps: by name.
-        route: the connection to send over now, if there is one.
-        reply_bytes: how many bytes of unconfirmed replies to hold.
+        routes: the ways that replies can go.
+        max_concurrency: how many requests run at once; None is any number.
+        limits: of what is held.
+        timing: deadlines.
+        jitter: a number from 0 to 1, for pauses.
         journal: called with everything that happens.
     """
 
@@ -56,18 +73,38 @@ class Work:
         nursery: trio.Nursery,
         apps: Mapping[str, App],
         *,
-        route: Callable[[], Link | None],
-        reply_bytes: int,
+        routes: Routes,
+        max_concurrency: int | None,
+        limits: WorkerLimits,
+        timing: WorkerTiming,
+        jitter: Callable[[], float],
         journal: Journal,
     ) -> None:
         self._nursery = nursery
         self._apps = apps
-        self._route = route
+        self._limits = limits
         self._journal = journal
-        self._replies = Replies(reply_bytes, self._gave_way)
+        self._slots: AbstractAsyncContextManager[object] = nullcontext()
+        if max_concurrency is not None:
+            self._slots = trio.Semaphore(max_concurrency)
+        self.leases = Leases(route=routes.connection, journal=journal)
+        self.delivery = Delivery(
+            routes,
+            limit=limits.reply_bytes,
+            timing=timing,
+            jitter=jitter,
+            settled=self._settled,
+            journal=journal,
+        )
         self._in_flight: dict[str, _InFlight] = {}
         self._refusing = False
         self._changed = trio.Event()
+
+    async def run(self) -> None:
+        """Extend leases and deliver replies until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.leases.run)
+            nursery.start_soon(self.delivery.run)
 
     def refuse(self) -> None:
         """Stay silent to requests from now on; those in flight go on."""
@@ -81,103 +118,106 @@ class Work:
     def accept(self, link: Link, request: Request) -> None:
         """Take a request: acknowledge and run it in a task of its own.
 
-        For an app that it does not know, and while it refuses, the worker stays silent,
-        so that the gateway tries another one (Connect protocol, section 4). A request
-        that is in flight already is only acknowledged again; one that is done has its
-        reply sent again.
+        For an app that it does not know, while it refuses, and while it holds as much as it
+        may, the worker stays silent, so that the gateway tries another one (Connect
+        protocol, section 4). A request that is in flight already is only acknowledged
+        again; one that is done has its reply sent again. One whose lease was lost runs
+        again when nothing of its last run is left.
         """
-        known = self._in_flight.get(request.request_id)
-        if self._refusing and known is None:
-            self._note(Happening.REQUEST_IGNORED, link, request.request_id, "shutting down")
-        elif request.app_name not in self._apps:
-            reason = f"unknown app {request.app_name!r}"
-            self._note(Happening.REQUEST_IGNORED, link, request.request_id, reason)
+        request_id = request.request_id
+        known = self._in_flight.get(request_id)
+        if known is not None and known.lease.lost:
+            self._nursery.start_soon(self._accept_later, known, link, request)
         elif known is not None:
-            known.lease_id = request.lease_id
+            self.leases.hold(request, link)
             self._nursery.start_soon(self._acknowledge, link, request)
-        elif self._replies.get(request.request_id) is not None:
+        elif (silence := self._silence(request)) is not None:
+            self._note(Happening.REQUEST_IGNORED, link, request, detail=silence)
+        elif self.delivery.has(request_id):
+            self.leases.hold(request, link)
             self._nursery.start_soon(self._answer_again, link, request)
         else:
-            self._note(Happening.REQUEST, link, request.request_id, request.function_slug)
-            flight = _InFlight(request, link, request.lease_id)
-            self._in_flight[request.request_id] = flight
+            self._note(Happening.REQUEST, link, request)
+            flight = _InFlight(request, link, self.leases.hold(request, link))
+            self._in_flight[request_id] = flight
             self._nursery.start_soon(self._serve, flight)
 
-    def lease_answered(self, link: Link, answer: pb.WorkerRequestExtendLeaseAckData) -> None:
-        """Adopt a request's new lease id; without one the lease is lost, and the call ends."""
-        flight = self._in_flight.get(answer.request_id)
-        if flight is None:
-            return
-        if answer.new_lease_id:
-            flight.lease_id = answer.new_lease_id
-            self._note(Happening.LEASE_EXTENDED, link, answer.request_id, str(answer.new_lease_id))
-        else:
-            self._note(Happening.LEASE_LOST, link, answer.request_id)
-            flight.scope.cancel()
-
-    def reply_acked(self, link: Link, request_id: str) -> None:
-        """A reply has been saved; forget it."""
-        if self._replies.remove(request_id) is not None:
-            self._note(Happening.REPLY_ACKED, link, request_id)
-            self._notify()
-
-    async def extend_leases(self, link: Link) -> None:
-        """Ask for longer leases on all requests in flight, over this connection."""
-        for flight in list(self._in_flight.values()):
-            extension = write_extension(flight.request, flight.lease_id)
-            kind = pb.GatewayMessageType.WORKER_REQUEST_EXTEND_LEASE
-            if not await link.send(kind, extension):
-                return
-
-    def replies_due(self, after: float) -> list[Reply]:
-        """Replies to deliver another way.
-
-        Args:
-            after: seconds that a connection has for confirming one.
-        """
-        return self._replies.due(trio.current_time(), after)
-
-    def give_up_replies(self, age: float, reason: str) -> None:
-        """Forget the replies that could not be delivered for so many seconds."""
-        for reply in self._replies.older_than(trio.current_time(), age):
-            self.reply_settled(reply, Happening.REPLY_DROPPED, reason)
-
-    def reply_settled(self, reply: Reply, happening: Happening, detail: str = "") -> None:
-        """A reply was delivered another way, or given up."""
-        if self._replies.remove(reply.request_id) is not None:
-            self._note(happening, reply.link, reply.request_id, detail)
-            self._notify()
+    def link_changed(self) -> None:
+        """A connection has begun or ended: leases and replies may have to go elsewhere."""
+        self.leases.wake()
+        self.delivery.wake()
+        self._notify()
 
     async def until_idle(self) -> None:
         """Return once no request is in flight and every reply is settled."""
-        while self._in_flight or len(self._replies):
+        while self._in_flight or len(self.delivery):
             await self._changed.wait()
 
     async def until_done_with(self, link: Link) -> None:
         """Return once what came over this connection is done and what went is confirmed."""
-        while self._replies.waiting_on(link) or any(
+        while self.delivery.waiting_on(link) or any(
             flight.link is link for flight in self._in_flight.values()
         ):
             await self._changed.wait()
 
+    def _silence(self, request: Request) -> str | None:
+        """Why a request that is not in flight is met with silence; None if it is not."""
+        if request.app_name not in self._apps:
+            return f"unknown app {request.app_name!r}"
+        if self.delivery.has(request.request_id):
+            return None
+        if self._refusing:
+            return "shutting down"
+        held = len(self._in_flight) + len(self.delivery)
+        if held >= self._limits.requests or self.delivery.full:
+            return f"{held} requests and unconfirmed replies are held already"
+        return None
+
+    async def _accept_later(self, known: _InFlight, link: Link, request: Request) -> None:
+        await known.ended.wait()
+        self.accept(link, request)
+
     async def _serve(self, flight: _InFlight) -> None:
-        request = flight.request
+        request, outcome = flight.request, None
         try:
             # Not acknowledged is not accepted: the gateway gives it to another worker.
-            if not await self._acknowledge(flight.link, request):
-                return
-            outcome = None
-            with flight.scope:
-                outcome = await self._call(request)
-            if outcome is None or flight.scope.cancel_called:
-                return
-            payload = _response(request, outcome)
-            reply = Reply(request.request_id, payload, trio.current_time(), flight.link)
-            self._replies.add(reply)
+            if await self._acknowledge(flight.link, request):
+                outcome = await self._run(flight)
+            if outcome is not None:
+                reply = self.delivery.take(request.request_id, self._response(request, outcome))
         finally:
             del self._in_flight[request.request_id]
+            if outcome is None:
+                self.leases.release(flight.lease)
+            flight.ended.set()
             self._notify()
-        await self._send_reply(reply)
+        if outcome is not None:
+            await self.delivery.send(reply)
+            self._notify()
+
+    async def _run(self, flight: _InFlight) -> Outcome | None:
+        """Run the function; None if its lease was lost, so that there is nothing to tell."""
+        request, lease = flight.request, flight.lease
+        outcome: Outcome | None = None
+        with lease.scope:
+            async with self._slots:
+                self._note(Happening.STARTED, flight.link, request, detail=lease.lease_id)
+                try:
+                    outcome = await self._call(request)
+                finally:
+                    end = self._end_of(lease, outcome)
+                    self._note(Happening.FINISHED, flight.link, request, end=end)
+        if not lease.lost:
+            return outcome
+        if not lease.refused:
+            detail = "it ran out, and no gateway was heard in time"
+            self._note(Happening.LEASE_LOST, flight.link, request, detail=detail)
+        return None
+
+    def _end_of(self, lease: HeldLease, outcome: Outcome | None) -> RunEnd:
+        if lease.lost:
+            return RunEnd.LEASE_LOST
+        return RunEnd.CANCELLED if outcome is None else _ENDS[pb.SdkResponseStatus(outcome.status)]
 
     async def _call(self, request: Request) -> Outcome:
         function = self._apps[request.app_name].functions.get(request.function_slug)
@@ -185,32 +225,44 @@ class Work:
             return refusal(f"app {request.app_name} has no function {request.function_slug!r}")
         return await call_function(function, request.payload)
 
+    def _response(self, request: Request, outcome: Outcome) -> bytes:
+        payload = _write(request, outcome)
+        most = self._limits.message_bytes
+        if len(payload) <= most:
+            return payload
+        return _write(
+            request, refusal(f"the reply has {len(payload)} bytes, and may have {most} at most")
+        )
+
     async def _acknowledge(self, link: Link, request: Request) -> bool:
         return await link.send(pb.GatewayMessageType.WORKER_REQUEST_ACK, write_ack(request))
 
     async def _answer_again(self, link: Link, request: Request) -> None:
         if await self._acknowledge(link, request):
-            reply = self._replies.get(request.request_id)
-            if reply is not None:
-                await self._send_reply(reply)
+            await self.delivery.send_again(request.request_id)
 
-    async def _send_reply(self, reply: Reply) -> None:
-        link = self._route()
-        reply.link = link
-        kind = pb.GatewayMessageType.WORKER_REPLY
-        if link is not None and await link.send(kind, reply.payload):
-            self._note(Happening.REPLIED, link, reply.request_id)
+    def _settled(self, request_id: str) -> None:
+        self.leases.release_request(request_id)
         self._notify()
 
-    def _gave_way(self, reply: Reply) -> None:
-        detail = "no room for more unconfirmed replies"
-        self._note(Happening.REPLY_DROPPED, reply.link, reply.request_id, detail)
-
-    def _note(self, what: Happening, link: Link | None, request_id: str, detail: str = "") -> None:
-        connection_id = "" if link is None else link.id
+    def _note(
+        self,
+        what: Happening,
+        link: Link,
+        request: Request,
+        *,
+        end: RunEnd | None = None,
+        detail: str = "",
+    ) -> None:
         self._journal(
             JournalEntry(
-                what=what, connection_id=connection_id, request_id=request_id, detail=detail
+                what=what,
+                connection_id=link.id,
+                request_id=request.request_id,
+                run_id=request.run_id,
+                function=request.function_slug,
+                end=end,
+                detail=detail,
             )
         )
 
@@ -220,7 +272,7 @@ class Work:
         self._changed = trio.Event()
 
 
-def _response(request: Request, outcome: Outcome) -> bytes:
+def _write(request: Request, outcome: Outcome) -> bytes:
     return write_response(
         request,
         status=outcome.status,

@@ -8,6 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import httpx
@@ -20,23 +21,20 @@ from connect.protocol.messages.connect import v1 as pb
 from connect.worker.api import WorkerApi
 from connect.worker.app import App
 from connect.worker.connection import Connection, DisconnectReason
+from connect.worker.delivery import Routes
 from connect.worker.errors import ConnectionFailed, WorkerError
+from connect.worker.excluded import ExcludedGateways
 from connect.worker.journal import Happening, Journal, JournalEntry
-from connect.worker.timing import WorkerTiming, backoff
+from connect.worker.timing import WorkerLimits, WorkerTiming, backoff
 from connect.worker.websocket import use_websocket
 from connect.worker.work import SDK_LANGUAGE, SDK_VERSION, Work
 
-__all__ = ["DEFAULT_API_URL", "Worker"]
+__all__ = ["DEFAULT_API_URL", "Worker", "new_instance_id"]
 
 DEFAULT_API_URL = "http://127.0.0.1:8288"
 
 _FRAMEWORK = "connect"
 _CAPABILITIES = b'{"connect":"v1"}'
-
-_REPLY_BYTES = 64 * 1024 * 1024
-
-# Until a reply is sent by HTTP, where the gateway told no interval to go by; seconds.
-_FLUSH_AFTER = 5.0
 
 _WARNINGS = frozenset(
     {
@@ -47,7 +45,14 @@ _WARNINGS = frozenset(
         Happening.MESSAGE_IGNORED,
     }
 )
-_NEWS = frozenset({Happening.CONNECTED, Happening.DISCONNECTED, Happening.GATEWAY_CLOSING})
+_NEWS = frozenset(
+    {
+        Happening.CONNECTED,
+        Happening.DISCONNECTED,
+        Happening.GATEWAY_CLOSING,
+        Happening.SHUTTING_DOWN,
+    }
+)
 
 _log = structlog.get_logger("connect.worker")
 
@@ -61,15 +66,15 @@ class Worker:
         signing_key: ``signkey-<env>-<hex>``; None where the service needs none.
         instance_id: names this worker; workers with the same id share their capacity.
             Made of host name, process id and a random part when None.
-        max_concurrency: how many requests the gateway may give it at once; None is
-            unlimited.
+        max_concurrency: how many requests it runs at once, and the gateway may give it;
+            None is unlimited.
         env: a branch environment's name.
         manual_ready: take no requests until `ready` is called.
         journal: called, synchronously, with everything that happens.
         timing: deadlines.
-        reply_bytes: bound of the buffer for unconfirmed replies, in bytes.
+        limits: bounds on what it holds.
         now: unix seconds.
-        jitter: a number from 0 to 1, for the pauses between attempts to connect.
+        jitter: a number from 0 to 1, for the pauses between attempts.
 
     Raises:
         ConfigurationError: there is no app, two have one name, the URL or the key is
@@ -88,7 +93,7 @@ class Worker:
         manual_ready: bool = False,
         journal: Journal | None = None,
         timing: WorkerTiming | None = None,
-        reply_bytes: int = _REPLY_BYTES,
+        limits: WorkerLimits | None = None,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -97,21 +102,30 @@ class Worker:
         self._api = WorkerApi(api_url, signing_key=signing_key, env=env, timeout=self._timing.api)
         if max_concurrency is not None and max_concurrency < 1:
             raise ConfigurationError(f"a worker's concurrency must be positive: {max_concurrency}")
-        self.instance_id = instance_id or _instance_id()
+        self.instance_id = instance_id or new_instance_id()
         self._max_concurrency = max_concurrency
         self._env = env
         self._manual_ready = manual_ready
         self._told_journal = journal
-        self._reply_bytes = reply_bytes
+        self._limits = limits or WorkerLimits()
         self._now = now
         self._jitter = jitter
         self._started_at = datetime.fromtimestamp(now(), UTC)
         self._stopping = trio.Event()
         self._declared_ready = not manual_ready
         self._running = False
-        self._excluded: set[str] = set()
+        self._excluded = ExcludedGateways(self._timing.exclude)
         self._connections: list[Connection] = []
         self._work: Work | None = None
+
+    def open_client(self) -> httpx.AsyncClient:
+        """Make an HTTP client for `run`, to be entered by the caller; workers may share it."""
+        return self._api.client()
+
+    @property
+    def shutting_down(self) -> bool:
+        """Whether it was told to shut down."""
+        return self._stopping.is_set()
 
     @property
     def connection_ids(self) -> tuple[str, ...]:
@@ -124,7 +138,10 @@ class Worker:
         return () if self._work is None else self._work.request_ids
 
     async def run(
-        self, *, task_status: trio.TaskStatus["Worker"] = trio.TASK_STATUS_IGNORED
+        self,
+        *,
+        client: httpx.AsyncClient | None = None,
+        task_status: trio.TaskStatus["Worker"] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `shutdown` has finished; lost connections are replaced, without end.
 
@@ -132,30 +149,30 @@ class Worker:
         closes the connections within the deadline for closing.
 
         Args:
+            client: an HTTP client to use, which stays open; one of its own when None.
             task_status: started with this worker once its first connection is ready.
 
         Raises:
-            WorkerError: the service refuses this worker, and would again.
+            WorkerError: the service refuses this worker before it was ever connected, and
+                would again. Refused later, it tries again, as after any failure: there may
+                be work in flight, and a service that is being changed.
             RuntimeError: it was run before.
         """
         if self._running:
             raise RuntimeError("a worker runs only once")
         self._running = True
         refused: WorkerError | None = None
-        async with self._api.client() as client, trio.open_nursery() as nursery:
-            work = self._work = Work(
-                nursery,
-                self._apps,
-                route=self._route,
-                reply_bytes=self._reply_bytes,
-                journal=self._record,
-            )
-            nursery.start_soon(self._flush_replies, client, work)
+        async with (
+            self._api.client() if client is None else nullcontext(client) as http,
+            trio.open_nursery() as nursery,
+        ):
+            work = self._work = self._open_work(nursery, http)
+            nursery.start_soon(work.run)
             async with trio.open_nursery() as links:
                 with trio.CancelScope() as connecting:
                     nursery.start_soon(self._stop_when_asked, work, connecting)
                     try:
-                        await self._stay_connected(links, client, work, task_status)
+                        await self._stay_connected(links, http, work, task_status)
                     except WorkerError as error:
                         refused = error
                 for connection in self._connections:
@@ -163,6 +180,21 @@ class Worker:
             nursery.cancel_scope.cancel()
         if refused is not None:
             raise refused
+
+    def _open_work(self, nursery: trio.Nursery, http: httpx.AsyncClient) -> Work:
+        async def flush(reply: bytes) -> bool:
+            return await self._api.flush(http, reply)
+
+        return Work(
+            nursery,
+            self._apps,
+            routes=Routes(connection=self._route, flush=flush),
+            max_concurrency=self._max_concurrency,
+            limits=self._limits,
+            timing=self._timing,
+            jitter=self._jitter,
+            journal=self._record,
+        )
 
     def shutdown(self) -> None:
         """Take no more requests, finish those in flight, deliver their replies, then end `run`.
@@ -197,15 +229,16 @@ class Worker:
         while True:
             try:
                 connection = await links.start(self._hold, client, work)
-            except ConnectionFailed as failure:
+            except (ConnectionFailed, WorkerError) as failure:
+                if isinstance(failure, WorkerError) and not started:
+                    raise
                 failures += 1
-                if failure.gateway_group:
-                    self._excluded.add(failure.gateway_group)
+                if isinstance(failure, ConnectionFailed):
+                    self._excluded.add(failure.gateway_group, trio.current_time())
                 self._record(JournalEntry(what=Happening.CONNECT_FAILED, detail=str(failure)))
                 await self._pause(failures)
                 continue
             since = trio.current_time()
-            self._excluded.clear()
             await self._greet(connection)
             if not started:
                 started = True
@@ -214,15 +247,21 @@ class Worker:
                 links.start_soon(self._retire, previous, work)
             await connection.leaving.wait()
             previous = connection
-            self._excluded.add(connection.gateway_group)
-            stable = trio.current_time() - since >= self._timing.stable
-            failures = 0 if stable else failures + 1
+            self._excluded.add(connection.gateway_group, trio.current_time())
+            lived = trio.current_time() - since
             # A gateway that is closing has said so in time: the next one can be had at once.
-            if connection.ended or failures > 1:
+            # That is no failure, and young connections are what a rolling restart makes.
+            announced = not connection.ended and lived >= self._timing.backoff_first
+            if lived >= self._timing.stable:
+                failures = 0
+            elif not announced:
+                failures += 1
+            if connection.ended or (failures > 1 and not announced):
                 await self._pause(max(failures, 1))
 
     async def _pause(self, failures: int) -> None:
-        await trio.sleep(backoff(self._timing, failures, self._jitter()))
+        first, most = self._timing.backoff_first, self._timing.backoff_most
+        await trio.sleep(backoff(first, most, failures, self._jitter()))
 
     async def _hold(
         self,
@@ -235,7 +274,7 @@ class Worker:
 
         Raises WorkerError and ConnectionFailed, but only before it is started.
         """
-        start = await self._api.start(client, sorted(self._excluded))
+        start = await self._api.start(client, self._excluded.current(trio.current_time()))
 
         async def serve(websocket: WebSocketConnection) -> None:
             connection = Connection(
@@ -243,12 +282,12 @@ class Worker:
                 connection_id=start.connection_id,
                 gateway_group=start.gateway_group,
                 work=work,
-                route=self._route,
                 timing=self._timing,
                 journal=self._record,
             )
             await connection.open(self._hello(start))
             self._connections.append(connection)
+            work.link_changed()
             task_status.started(connection)
             try:
                 await connection.run()
@@ -273,32 +312,19 @@ class Worker:
         connection.close(DisconnectReason.GATEWAY_DRAINING)
 
     async def _stop_when_asked(self, work: Work, connecting: trio.CancelScope) -> None:
+        """WORKER_PAUSE, finish what is in flight, deliver its replies; closing comes after."""
         await self._stopping.wait()
         work.refuse()
+        self._record(
+            JournalEntry(
+                what=Happening.SHUTTING_DOWN,
+                detail=f"{len(work.request_ids)} requests in flight",
+            )
+        )
         for connection in list(self._connections):
             await connection.pause()
         await work.until_idle()
         connecting.cancel()
-
-    async def _flush_replies(self, client: httpx.AsyncClient, work: Work) -> None:
-        """Deliver by HTTP the replies that no connection confirms."""
-        while True:
-            await trio.sleep(self._timing.flush_every)
-            try:
-                for reply in work.replies_due(self._flush_after()):
-                    if await self._api.flush(client, reply.payload):
-                        work.reply_settled(reply, Happening.REPLY_FLUSHED)
-                    else:
-                        work.reply_settled(reply, Happening.REPLY_DROPPED, "refused by the API")
-            except ConnectionFailed as failure:
-                work.give_up_replies(self._timing.reply_lifetime, str(failure))
-
-    def _flush_after(self) -> float:
-        if self._timing.flush_after is not None:
-            return self._timing.flush_after
-        connection = self._route()
-        told = 0.0 if connection is None else connection.extend_lease_interval
-        return told or _FLUSH_AFTER
 
     def _hello(self, start: pb.StartResponse) -> pb.WorkerConnectRequestData:
         return pb.WorkerConnectRequestData(
@@ -332,6 +358,7 @@ def _details(entry: JournalEntry) -> dict[str, str]:
     details = {
         "connection_id": entry.connection_id,
         "request_id": entry.request_id,
+        "function": entry.function,
         "detail": entry.detail,
     }
     return {name: value for name, value in details.items() if value}
@@ -353,7 +380,8 @@ def _configuration(app: App) -> pb.AppConfiguration:
     )
 
 
-def _instance_id() -> str:
+def new_instance_id() -> str:
+    """Make up a name for a worker: of the host's name, the process id and a random part."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 

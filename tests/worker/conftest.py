@@ -17,7 +17,8 @@ QUICK = WorkerTiming(
     backoff_first=0.01,
     backoff_most=0.02,
     stable=0.0,
-    flush_every=0.02,
+    flush_first=0.02,
+    flush_most=0.05,
     flush_after=5.0,
 )
 

@@ -139,7 +139,7 @@ class FakeGateway:
         self.greet: Callable[[WebSocketConnection], Any] | None = None
         self.admit: Callable[[Session], Any] | None = None
         self.ready: pb.GatewayConnectionReadyData = pb.GatewayConnectionReadyData(
-            heartbeat_interval="50ms", extend_lease_interval="50ms", status_interval="0s"
+            heartbeat_interval="50ms", extend_lease_interval="200ms", status_interval="0s"
         )
         self.endpoint = ""
         self.api_url = ""

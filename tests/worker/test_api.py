@@ -1,5 +1,6 @@
 """The client of the worker API, where the network fails it."""
 
+import httpx
 import pytest
 
 from connect.worker.api import WorkerApi
@@ -18,3 +19,36 @@ def test_a_slash_after_the_url_does_not_matter() -> None:
     api = WorkerApi("https://host/base/", signing_key=None, env=None, timeout=1)
 
     assert api.url == "https://host/base"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 408, 429, 500, 503])
+async def test_a_reply_that_something_between_turns_away_may_be_sent_again(status: int) -> None:
+    api = WorkerApi("http://host", signing_key=None, env=None, timeout=1)
+    answers = httpx.MockTransport(lambda request: httpx.Response(status, json={"error": "not now"}))
+
+    async with httpx.AsyncClient(transport=answers) as client:
+        with pytest.raises(ConnectionFailed, match=f"answered {status}: not now"):
+            await api.flush(client, b"")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_a_reply_that_cannot_be_taken_is_given_up(status: int) -> None:
+    api = WorkerApi("http://host", signing_key=None, env=None, timeout=1)
+    answers = httpx.MockTransport(lambda request: httpx.Response(status))
+
+    async with httpx.AsyncClient(transport=answers) as client:
+        assert not await api.flush(client, b"")
+
+
+async def test_no_connection_to_the_api_is_kept() -> None:
+    api = WorkerApi("http://host", signing_key=None, env=None, timeout=1)
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        await api.flush(client, b"")
+
+    assert asked[0].headers["connection"] == "close"

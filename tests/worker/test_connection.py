@@ -9,8 +9,9 @@ from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection
 
 from connect.protocol.envelope import encode_message
 from connect.protocol.messages.connect import v1 as pb
-from connect.worker import App, Context, JournalEntry, WorkerTiming
+from connect.worker import App, Context, JournalEntry, WorkerLimits, WorkerTiming
 from connect.worker.connection import Connection, DisconnectReason
+from connect.worker.delivery import Routes
 from connect.worker.errors import ConnectionFailed
 from connect.worker.request import Request
 from connect.worker.websocket import use_websocket
@@ -48,22 +49,35 @@ class _Socket:
         self.closed = CloseReason(code, reason)
 
 
+def _work(nursery: trio.Nursery, journal: list[JournalEntry], *apps: App) -> Work:
+    async def flush(reply: bytes) -> bool:
+        raise AssertionError
+
+    return Work(
+        nursery,
+        {app.name: app for app in apps},
+        routes=Routes(connection=lambda: None, flush=flush),
+        max_concurrency=None,
+        limits=WorkerLimits(),
+        timing=WorkerTiming(),
+        jitter=lambda: 1.0,
+        journal=journal.append,
+    )
+
+
 def _connection(
     nursery: trio.Nursery, fake: Any, journal: list[JournalEntry]
 ) -> tuple[Connection, Work]:
-    current: list[Connection] = []
-    work = Work(nursery, {}, route=lambda: current[0], reply_bytes=1000, journal=journal.append)
+    work = _work(nursery, journal)
     socket: WebSocketConnection = fake
     connection = Connection(
         socket,
         connection_id="c1",
         gateway_group="g",
         work=work,
-        route=lambda: current[0],
         timing=WorkerTiming(),
         journal=journal.append,
     )
-    current.append(connection)
     return connection, work
 
 
@@ -160,31 +174,12 @@ async def test_a_request_that_cannot_be_acknowledged_is_not_run(nursery: trio.Nu
     socket = _Socket()
     socket.broken = True
     connection, _ = _connection(nursery, socket, journal)
-    work = Work(nursery, {"app": app}, route=lambda: None, reply_bytes=1, journal=journal.append)
+    work = _work(nursery, journal, app)
     request = Request(request_id="r", app_name="app", function_slug="app-f")
     work.accept(connection, request)
     await work.until_idle()
 
     assert ran == []
-
-
-async def test_extensions_stop_with_the_connection(nursery: trio.Nursery) -> None:
-    app = App("app")
-
-    @app.function("f")
-    async def function(ctx: Context) -> None:
-        await trio.sleep_forever()
-
-    socket = _Socket()
-    connection, _ = _connection(nursery, socket, [])
-    work = Work(nursery, {"app": app}, route=lambda: None, reply_bytes=1, journal=print)
-    for number in range(2):
-        request = Request(request_id=f"r{number}", app_name="app")
-        work.accept(connection, request)
-    socket.broken = True
-    await work.extend_leases(connection)
-
-    assert connection.ended
 
 
 async def test_a_host_without_a_listener_cannot_be_reached() -> None:

@@ -1,6 +1,7 @@
 """How a worker ends: asked to, cancelled, or refused by the service."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import trio
@@ -130,6 +131,28 @@ async def test_an_unreadable_sync_failure_ends_the_run_too(
         await make_worker().run()
 
 
+@pytest.mark.parametrize(
+    "code", ["connect_too_many_connections_per_account", "connect_reconnecting_too_often"]
+)
+async def test_a_limit_of_the_gateway_does_not_end_the_run(
+    code: str, nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker
+) -> None:
+    admit = gateway.admit
+
+    async def refuse_once(session: Session) -> None:
+        gateway.admit = admit
+        await session.send(Kind.SYNC_FAILED, pb.SystemError(code=code, message="come again"))
+        await session.socket.aclose(1013, code)
+
+    gateway.admit = refuse_once
+
+    await serve_in(nursery, gateway, make_worker())
+    session = await gateway.session()
+    await session.request(data={"echo": 1})
+
+    assert (await session.reply()).body == b"1"
+
+
 async def test_a_hopeless_close_code_ends_the_run(
     gateway: FakeGateway, make_worker: MakeWorker
 ) -> None:
@@ -142,3 +165,61 @@ async def test_a_hopeless_close_code_ends_the_run(
         await make_worker().run()
 
     assert raised.value.code == "connect_too_many_apps_per_connection"
+
+
+async def test_a_worker_that_was_connected_once_is_not_ended_by_a_refusal(
+    nursery: trio.Nursery,
+    gateway: FakeGateway,
+    make_worker: MakeWorker,
+    journal: list[JournalEntry],
+) -> None:
+    _, session = await serve_in(nursery, gateway, make_worker())
+    gateway.start_answers = [(401, error_body("wrong key"))] * 2
+
+    await session.socket.aclose(1011)
+    second = await gateway.session()
+    await second.request(data={"echo": 1})
+
+    assert (await second.reply()).body == b"1"
+
+
+async def test_a_refusal_does_not_cost_the_work_in_flight(
+    nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker, gate: Gate
+) -> None:
+    _, session = await serve_in(nursery, gateway, make_worker())
+    await session.request("app-gated", data={"echo": 3})
+    await gate.entered.wait()
+    gateway.start_answers = [(401, error_body("wrong key"))]
+
+    await session.socket.aclose(1011)
+    second = await gateway.session()
+    gate.release.set()
+
+    assert (await second.reply()).body == b"3"
+
+
+async def test_shutting_down_is_told(
+    nursery: trio.Nursery,
+    gateway: FakeGateway,
+    make_worker: MakeWorker,
+    journal: list[JournalEntry],
+) -> None:
+    worker, _ = await serve_in(nursery, gateway, make_worker())
+
+    worker.shutdown()
+    entry = await until_happened(journal, Happening.SHUTTING_DOWN)
+
+    assert (worker.shutting_down, entry.detail) == (True, "0 requests in flight")
+
+
+async def test_a_client_that_was_lent_stays_open(
+    gateway: FakeGateway, make_worker: MakeWorker
+) -> None:
+    worker = make_worker()
+    async with worker.open_client() as client:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(worker.run, client=client))
+            await gateway.session()
+            worker.shutdown()
+
+        assert not client.is_closed

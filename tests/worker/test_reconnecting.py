@@ -99,17 +99,29 @@ async def test_a_reply_without_any_connection_is_flushed(
     assert gateway.flushed[0].request_id == "r1"
 
 
-async def test_a_gateway_group_that_was_lost_is_avoided_until_connected(
+async def test_gateway_groups_that_were_lost_are_avoided(
     nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker
 ) -> None:
     nursery.start_soon(make_worker().run)
-    for _ in range(3):
+    for _ in range(2):
         session = await gateway.session()
         await session.socket.aclose(1011)
     await gateway.session()
 
     avoided = [list(request.exclude_gateways) for _, request in gateway.starts]
-    assert avoided == [[], ["group-1"], ["group-2"], ["group-3"]]
+    assert avoided == [[], ["group-1"], ["group-1", "group-2"]]
+
+
+async def test_a_gateway_group_is_forgiven_after_a_while(
+    nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker
+) -> None:
+    nursery.start_soon(make_worker(timing=replace(QUICK, exclude=0.0)).run)
+    first = await gateway.session()
+    await first.socket.aclose(1011)
+    await gateway.session()
+
+    _, last = gateway.starts[-1]
+    assert last.exclude_gateways == []
 
 
 async def test_gateway_groups_that_fail_in_the_handshake_add_up(
@@ -163,6 +175,18 @@ async def test_a_closing_gateway_is_left_only_when_its_work_is_done(
     assert both == ("connection-1", "connection-2")
     assert reply.body == b"6"
     assert await first.close_code() == (1000, "GATEWAY_DRAINING")
+
+
+async def test_gateways_that_close_one_after_the_other_cost_no_pauses(
+    nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker
+) -> None:
+    timing = replace(QUICK, backoff_first=0.1, backoff_most=600.0, stable=600.0)
+    nursery.start_soon(make_worker(timing=timing, jitter=lambda: 1.0).run)
+    with trio.fail_after(5):  # with pauses: 0.2 s, 0.4 s, … together more than 6 s
+        for _ in range(6):
+            session = await gateway.session()
+            await trio.sleep(0.12)
+            await session.send(Kind.GATEWAY_CLOSING)
 
 
 async def test_an_idle_connection_to_a_closing_gateway_is_closed_at_once(

@@ -1,12 +1,14 @@
 """The buffer of unconfirmed replies, and the pauses between attempts to connect."""
 
-from connect.worker import WorkerTiming
+import pytest
+
 from connect.worker.replies import Replies, Reply
 from connect.worker.timing import backoff
 
 
 class _Link:
     id = "c1"
+    extend_lease_interval = 5.0
 
     def __init__(self, *, ended: bool = False) -> None:
         self.ended = ended
@@ -52,24 +54,52 @@ def test_a_reply_is_removed_once() -> None:
     assert (replies.remove("a") is None, replies.remove("a") is None) == (False, True)
 
 
-def test_replies_are_due_when_old_or_on_no_living_connection() -> None:
+def test_a_reply_on_a_living_connection_falls_due_when_it_is_not_confirmed_in_time() -> None:
+    reply = Reply("a", b"", 1, _Link(), sent=3)
+
+    assert reply.due(5) == 8
+
+
+@pytest.mark.parametrize("link", [None, _Link(ended=True)])
+def test_a_reply_that_no_connection_can_confirm_is_due_at_once(link: _Link | None) -> None:
+    assert Reply("a", b"", 1, link, sent=3).due(5) == 1
+
+
+def test_the_oldest_reply_that_is_due_comes_first() -> None:
     replies, _ = _replies()
-    alive = _Link()
-    replies.add(Reply("old", b"", 0, alive))
-    replies.add(Reply("young", b"", 9, alive))
-    replies.add(Reply("unsent", b"", 9))
-    replies.add(Reply("lost", b"", 9, _Link(ended=True)))
+    for name, sent in (("young", 9), ("old", 1), ("older", 0)):
+        replies.add(Reply(name, b"", 0, _Link(), sent=sent))
 
-    assert [reply.request_id for reply in replies.due(10, 5)] == ["old", "unsent", "lost"]
+    due = replies.next_due(5, now=10)
 
-
-def test_backoff_doubles_up_to_its_bound() -> None:
-    timing = WorkerTiming(backoff_first=1, backoff_most=5)
-
-    assert [backoff(timing, failures, 0) for failures in (1, 2, 3, 4, 9999)] == [1, 2, 4, 5, 5]
+    assert due is not None
+    assert due.request_id == "old"
 
 
-def test_jitter_takes_off_up_to_half_of_a_pause() -> None:
-    timing = WorkerTiming(backoff_first=1)
+def test_while_none_is_due_the_next_one_is_told() -> None:
+    replies, _ = _replies()
+    for name, sent in (("a", 9), ("b", 7), ("c", 8)):
+        replies.add(Reply(name, b"", 0, _Link(), sent=sent))
 
-    assert backoff(timing, 1, 1) == 0.5
+    due = replies.next_due(5, now=10)
+
+    assert due is not None
+    assert due.request_id == "b"
+
+
+def test_the_buffer_is_full_at_its_limit() -> None:
+    replies, _ = _replies(limit=10)
+    replies.add(Reply("a", b"123456789", 0))
+    before = replies.full
+    replies.add(Reply("b", b"1", 0))
+
+    assert (before, replies.full) == (False, True)
+
+
+def test_the_bound_of_a_pause_doubles_up_to_its_most() -> None:
+    assert [backoff(1, 5, failures, 1) for failures in (1, 2, 3, 4, 9999)] == [1, 2, 4, 5, 5]
+
+
+@pytest.mark.parametrize(("fraction", "pause"), [(0, 0), (0.25, 1), (1, 4)])
+def test_a_pause_is_drawn_from_all_below_its_bound(fraction: float, pause: float) -> None:
+    assert backoff(1, 60, 3, fraction) == pause

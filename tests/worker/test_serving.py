@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from connect.protocol.messages.connect import v1 as pb
-from connect.worker import App, Happening, JournalEntry
+from connect.worker import App, Happening, JournalEntry, WorkerLimits
 from tests.worker.conftest import QUICK, Gate, MakeWorker, happened, serve_in, until_happened
 from tests.worker.gateway import FakeGateway, Kind
 
@@ -306,7 +306,7 @@ async def test_a_reply_that_cannot_be_delivered_for_too_long_is_dropped(
 async def test_unconfirmed_replies_are_bounded_in_bytes(
     nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker, journal: Any
 ) -> None:
-    _, session = await serve_in(nursery, gateway, make_worker(reply_bytes=300))
+    _, session = await serve_in(nursery, gateway, make_worker(limits=WorkerLimits(reply_bytes=300)))
     for number in range(3):
         await session.request(request_id=f"r{number}", data={"echo": "x" * 100})
         await session.reply(ack=False)
@@ -358,3 +358,70 @@ async def test_a_confirmation_of_no_known_reply_is_ignored(
     await session.request()
 
     assert (await session.reply()).status == DONE
+
+
+async def test_a_connection_is_told_with_its_gateway(
+    nursery: trio.Nursery,
+    gateway: FakeGateway,
+    make_worker: MakeWorker,
+    journal: list[JournalEntry],
+) -> None:
+    await serve_in(nursery, gateway, make_worker())
+
+    (entry,) = happened(journal, Happening.CONNECTED)
+    assert (entry.connection_id, entry.detail) == ("connection-1", "group-1")
+
+
+async def test_a_closing_gateway_is_told_once(
+    nursery: trio.Nursery,
+    gateway: FakeGateway,
+    make_worker: MakeWorker,
+    journal: list[JournalEntry],
+    gate: Gate,
+) -> None:
+    _, session = await serve_in(nursery, gateway, make_worker())
+    await session.request("app-gated")
+    await gate.entered.wait()
+    for _ in range(2):
+        await session.send(Kind.GATEWAY_CLOSING)
+    gate.release.set()
+    await session.close_code()
+
+    assert len(happened(journal, Happening.GATEWAY_CLOSING)) == 1
+
+
+async def test_a_heartbeat_of_the_gateway_unasked_for_is_ignored(
+    nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker
+) -> None:
+    gateway.ready.heartbeat_interval = "0s"
+    _, session = await serve_in(nursery, gateway, make_worker())
+
+    await session.send(Kind.GATEWAY_HEARTBEAT)
+    await session.request()
+
+    assert (await session.reply()).status == DONE
+
+
+async def test_without_answers_to_extensions_heartbeats_keep_the_work_going(
+    nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker, gate: Gate
+) -> None:
+    gateway.ready.heartbeat_interval = "20ms"
+    _, session = await serve_in(nursery, gateway, make_worker())
+    await session.request("app-gated")
+    for _ in range(6):
+        await session.extension()
+
+    assert not gate.cancelled
+
+
+async def test_a_request_is_acknowledged_as_held_while_it_runs(
+    nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker, gate: Gate
+) -> None:
+    """Silence of all kinds, such as of a full worker, is for requests that it does not hold."""
+    worker = make_worker(limits=WorkerLimits(requests=1))
+    _, session = await serve_in(nursery, gateway, worker)
+    await session.request("app-gated")
+    await session.acked()
+    await session.request("app-gated", lease_id="lease-2")
+
+    assert (await session.acked()).request_id == "r1"

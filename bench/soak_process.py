@@ -1,0 +1,98 @@
+"""Child process: an executor that is given requests at a steady rate, answered or not.
+
+Says ``{"ready": true}`` once it is open. Asked ``{"rate": R, "seconds": S}`` it begins R
+requests in each second for S seconds, and says what became of them.
+"""
+
+import argparse
+import time
+from array import array
+from collections import Counter
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import trio
+
+from bench.child import prepare_child, tell, wait_to_be_asked
+from bench.figures import summarize
+from bench.work import BODY_BYTES, Requests, request_payload
+from connect.errors import ConnectError, SyscodeError
+from connect.logs import configure_logging
+from connect.memory import settle_memory
+from connect.rpc import Executor
+from connect.settings import RedisSettings, Settings
+from connect.state.open import open_store
+
+__all__ = ["execute_at_rate"]
+
+# Requests in flight, beyond which none is begun: those are counted as failed.
+_MOST_IN_FLIGHT = 1000
+
+
+async def execute_at_rate(redis_url: str, app_id: str) -> None:
+    """Open an executor, and begin requests each time that the parent asks."""
+    settings = Settings(redis=RedisSettings(url=redis_url))
+    requests = Requests(app_id, request_payload(BODY_BYTES))
+    async with (
+        open_store(settings.redis, settings.timing, time.time) as store,
+        Executor(store, settings=settings, host="127.0.0.1", port=0) as executor,
+    ):
+        settle_memory()
+        tell({"ready": True})
+        while (asked := await wait_to_be_asked()) is not None:
+            tell(await _run(executor, requests, asked["rate"], asked["seconds"]))
+
+
+async def _run(
+    executor: Executor, requests: Requests, rate: float, seconds: float
+) -> dict[str, Any]:
+    took = array("d")
+    errors: Counter[str] = Counter()
+    in_flight = 0
+
+    async def call() -> None:
+        nonlocal in_flight
+        in_flight += 1
+        began = time.perf_counter()
+        try:
+            await executor.execute_bytes(requests.next())
+        except SyscodeError as error:
+            errors[error.code] += 1
+        except ConnectError as error:
+            errors[type(error).__name__] += 1
+        else:
+            took.append(time.perf_counter() - began)
+        finally:
+            in_flight -= 1
+
+    count = max(1, round(rate * seconds))
+    begin = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            await trio.sleep_until(begin + number / rate)
+            if in_flight < _MOST_IN_FLIGHT:
+                nursery.start_soon(call)
+            else:
+                errors["not begun"] += 1
+    return {
+        "asked": count,
+        "answered": len(took),
+        "errors": dict(errors),
+        "latency_ms": asdict(summarize(took or [0.0])),
+    }
+
+
+def main() -> None:
+    """Read the arguments and execute."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--redis-url", required=True)
+    parser.add_argument("--app-id", required=True)
+    options = parser.parse_args()
+    prepare_child()
+    configure_logging(level="warning")
+    trio.run(partial(execute_at_rate, options.redis_url, options.app_id))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The leases of the requests that a worker holds: extended in time, or given up in time.
+
+A lease lasts four of the intervals that the gateway told. Nobody else gets the request
+while it lasts, and somebody else may once it is over: so whoever has not been heard for that
+long, a worker that was stopped or cut off, must not go on when it wakes.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from connect.protocol.messages.connect import v1 as pb
+from connect.worker.journal import Happening, Journal, JournalEntry
+from connect.worker.link import Link
+from connect.worker.request import Request, write_extension
+
+__all__ = ["HeldLease", "Leases"]
+
+# Connect protocol, section 4, Timing constants: extend every lease/4.
+_INTERVALS = 4
+
+# Extensions that fall due within this part of an interval are sent together.
+_TOGETHER = 0.25
+
+_EXTEND = pb.GatewayMessageType.WORKER_REQUEST_EXTEND_LEASE
+
+
+@dataclass(slots=True, eq=False)
+class HeldLease:
+    """The lease of one request, from its arrival until its reply is confirmed.
+
+    Attributes:
+        lease_id: the one to ask with; it changes with each extension.
+        link: the connection that was asked last, or else that the request came over.
+        asked: when, in seconds of the Trio clock.
+        asked_before: when this connection was asked the time before, if it was.
+        unanswered: how often it was asked without an answer.
+        scope: what runs under it; cancelled when the lease is lost.
+        refused: the gateway does not extend it.
+    """
+
+    request: Request
+    lease_id: str
+    link: Link
+    asked: float
+    asked_before: float = -math.inf
+    unanswered: int = 0
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    refused: bool = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether the work under it must not go on."""
+        return self.refused or self.scope.cancel_called
+
+    def last_until(self, since: float) -> None:
+        """The lease was granted, or not to be judged, at a time: it lasts from then."""
+        interval, over = self.link.extend_lease_interval, self.scope.deadline
+        if interval > 0:
+            until = since + _INTERVALS * interval
+            self.scope.deadline = until if over == math.inf else max(until, over)
+
+
+class Leases:
+    """All leases of one worker.
+
+    Args:
+        route: the connection to ask over now, if there is one.
+        journal: called with what happens.
+    """
+
+    def __init__(self, *, route: Callable[[], Link | None], journal: Journal) -> None:
+        self._route = route
+        self._journal = journal
+        self._held: dict[str, HeldLease] = {}
+        self._changed = trio.Event()
+
+    def hold(self, request: Request, link: Link) -> HeldLease:
+        """Begin to extend the lease of a request that has just come over a connection.
+
+        One that is held already is held under the new lease id.
+        """
+        now = trio.current_time()
+        lease = self._held.get(request.request_id)
+        if lease is None:
+            lease = HeldLease(request, request.lease_id, link, now)
+            self._held[request.request_id] = lease
+            self.wake()
+        else:
+            lease.lease_id = request.lease_id
+        lease.last_until(now)
+        return lease
+
+    def release(self, lease: HeldLease) -> None:
+        """Extend it no longer."""
+        if self._held.get(lease.request.request_id) is lease:
+            del self._held[lease.request.request_id]
+
+    def release_request(self, request_id: str) -> None:
+        """Extend the lease of this request no longer, if it is held."""
+        self._held.pop(request_id, None)
+
+    def wake(self) -> None:
+        """Look again: there is a new lease, or another connection."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def answered(self, answer: pb.WorkerRequestExtendLeaseAckData) -> None:
+        """Adopt a request's new lease id; without one the lease is lost, and its work ends."""
+        lease = self._held.get(answer.request_id)
+        if lease is None:
+            return
+        if answer.new_lease_id:
+            lease.lease_id = answer.new_lease_id
+            # With several questions open, it may be the answer to the one before the last.
+            since = lease.asked if lease.unanswered <= 1 else lease.asked_before
+            lease.unanswered = max(0, lease.unanswered - 1)
+            lease.last_until(since)
+            self._note(Happening.LEASE_EXTENDED, lease, answer.new_lease_id)
+        else:
+            lease.refused = True
+            self.release(lease)
+            self._note(Happening.LEASE_LOST, lease, "the gateway does not extend it")
+            lease.scope.cancel()
+
+    def heard(self, link: Link, sent: float) -> None:
+        """A gateway has read what was sent to it up to a time, though it may not answer.
+
+        It answers no extension while its state store is away, and then nobody can take the
+        request from this worker either: the lease counts from when it was asked for.
+
+        Args:
+            sent: in seconds of the Trio clock.
+        """
+        for lease in self._held.values():
+            if lease.link is link:
+                asked = lease.asked if lease.asked <= sent else lease.asked_before
+                if -math.inf < asked <= sent:
+                    lease.last_until(asked)
+
+    async def run(self) -> None:
+        """Extend the leases, each once per interval, until cancelled.
+
+        Those that were asked for over another connection are asked for again at once.
+        """
+        while True:
+            changed, link = self._changed, self._route()
+            if not self._held or link is None or link.extend_lease_interval <= 0:
+                await changed.wait()
+                continue
+            interval = link.extend_lease_interval
+            # A new lease falls due after those that are held: it need not wake this task.
+            await self._wait(min(self._due(lease, link) for lease in self._held.values()), link)
+            together = trio.current_time() + _TOGETHER * interval
+            for lease in tuple(self._held.values()):
+                if self._due(lease, link) <= together and not await self._ask(lease, link):
+                    break
+
+    def _due(self, lease: HeldLease, link: Link) -> float:
+        if lease.link is not link:
+            return -math.inf
+        return lease.asked + link.extend_lease_interval
+
+    async def _wait(self, due: float, link: Link) -> None:
+        """Until a time, or until another connection is to be asked."""
+        with trio.CancelScope(deadline=due):
+            while self._route() is link:
+                await self._changed.wait()
+
+    async def _ask(self, lease: HeldLease, link: Link) -> bool:
+        """Ask for an extension; return whether the connection still lives."""
+        now = trio.current_time()
+        if lease.link is link:
+            lease.asked_before = lease.asked
+            lease.unanswered += 1
+        else:
+            lease.asked_before, lease.unanswered = -math.inf, 1
+        lease.asked, lease.link = now, link
+        return await link.send(_EXTEND, write_extension(lease.request, lease.lease_id))
+
+    def _note(self, what: Happening, lease: HeldLease, detail: str) -> None:
+        self._journal(
+            JournalEntry(
+                what=what,
+                connection_id=lease.link.id,
+                request_id=lease.request.request_id,
+                run_id=lease.request.run_id,
+                detail=detail,
+            )
+        )
