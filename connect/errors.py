@@ -9,7 +9,9 @@ from enum import StrEnum
 __all__ = [
     "ConfigurationError",
     "ConnectError",
+    "LimitReached",
     "MalformedMessage",
+    "RegistrationUnavailable",
     "StoreUnavailable",
     "Syscode",
     "SyscodeError",
@@ -24,17 +26,27 @@ class Syscode(StrEnum):
     HELLO_INVALID_PAYLOAD = "connect_worker_hello_invalid_payload"
     AUTHENTICATION_FAILED = "connect_authentication_failed"
     TOO_MANY_APPS = "connect_too_many_apps_per_connection"
+    TOO_MANY_FUNCTIONS = "connect_too_many_functions_per_app"
     INVALID_FUNCTION_CONFIG = "connect_invalid_function_config"
     INTERNAL_ERROR = "connect_internal_error"
     GATEWAY_CLOSING = "connect_gateway_closing"
     ACK_INVALID_PAYLOAD = "connect_worker_request_ack_invalid_payload"
     EXTEND_LEASE_INVALID_PAYLOAD = "connect_worker_request_extend_lease_invalid_payload"
 
+    # Limits of a gateway: another one may take the connection, or the same one later.
+    GATEWAY_FULL = "connect_gateway_full"
+    ACCOUNT_FULL = "connect_too_many_connections_per_account"
+    ADDRESS_FULL = "connect_too_many_connections_per_address"
+    TOO_MANY_HANDSHAKES = "connect_too_many_handshakes"
+    HANDSHAKES_TOO_FAST = "connect_too_many_handshakes_per_second"
+    RECONNECTING_TOO_OFTEN = "connect_reconnecting_too_often"
+
     NO_HEALTHY_CONNECTION = "connect_no_healthy_connection"
     ALL_WORKERS_AT_CAPACITY = "connect_all_workers_at_capacity"
     WORKER_AT_CAPACITY = "connect_requested_worker_reached_capacity"
     WORKER_STOPPED_RESPONDING = "connect_worker_stopped_responding"
     REQUEST_TOO_LONG = "request_too_long"
+    EXECUTOR_AT_CAPACITY = "connect_executor_at_capacity"
 
 
 class ConnectError(Exception):
@@ -58,6 +70,18 @@ class SyscodeError(ConnectError):
         return f"{self.code}: {self.message}"
 
 
+class LimitReached(SyscodeError):
+    """Something is refused because of a limit, and may be taken later.
+
+    Attributes:
+        retry_after: seconds after which another attempt may do better.
+    """
+
+    def __init__(self, code: Syscode, message: str, *, retry_after: float) -> None:
+        super().__init__(code, message)
+        self.retry_after = retry_after
+
+
 class MalformedMessage(ConnectError):
     """Bytes that are not the protobuf message they should be.
 
@@ -77,6 +101,10 @@ class MalformedMessage(ConnectError):
 
 class StoreUnavailable(ConnectError):
     """The state store did not answer, or not in time; trying again later may work."""
+
+
+class RegistrationUnavailable(ConnectError):
+    """The API that apps are registered at said nothing of use; trying again later may work."""
 
 
 class ConfigurationError(ConnectError):

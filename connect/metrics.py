@@ -30,6 +30,22 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.connections_refused = Counter(
+            "connect_connections_refused",
+            "Worker connections refused because of a limit, by limit.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.handshakes = Gauge(
+            "connect_handshakes",
+            "Worker connections whose handshake is in progress.",
+            registry=self.registry,
+        )
+        self.draining = Gauge(
+            "connect_draining",
+            "Whether the gateway sends its connections away (0 or 1).",
+            registry=self.registry,
+        )
         self.handshake_seconds = Histogram(
             "connect_handshake_seconds",
             "From WORKER_CONNECT to GATEWAY_CONNECTION_READY.",
@@ -106,5 +122,32 @@ class Metrics:
         self.store_round_trips = Gauge(
             "connect_store_round_trips",
             "Commands sent to the state store by this process.",
+            registry=self.registry,
+        )
+        self.tasks = Gauge(
+            "connect_tasks",
+            "Tasks that live in this process.",
+            registry=self.registry,
+        )
+        self.reloads = Counter(
+            "connect_reloads",
+            "Reloads of configuration and function definitions, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.reload_time = Gauge(
+            "connect_reload_time_seconds",
+            "When the last reload ended, in unix time; 0 before the first.",
+            registry=self.registry,
+        )
+        self.reload_succeeded = Gauge(
+            "connect_reload_succeeded",
+            "Whether the last reload took effect (0 or 1); 1 before the first.",
+            registry=self.registry,
+        )
+        self.reload_succeeded.set(1)
+        self.functions_defined = Gauge(
+            "connect_functions_defined",
+            "Function definitions that are loaded from files.",
             registry=self.registry,
         )

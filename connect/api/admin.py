@@ -1,6 +1,7 @@
-"""The maintenance API: health, the gateway's own view of itself, metrics."""
+"""The maintenance API: health, metrics, and the gateway of this process."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -9,8 +10,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from connect.api.gateway_admin import GatewayAdmin, GatewayPort
 from connect.api.health import Health, Ready
-from connect.api.http import EXCEPTION_HANDLERS, BodyDiscard, ErrorBoundary, json_response
+from connect.api.http import (
+    EXCEPTION_HANDLERS,
+    BodyDiscard,
+    ErrorBoundary,
+    json_response,
+    json_time,
+)
+from connect.reloading import Reloadable
+from connect.state.records import GatewayRecord
 
 __all__ = ["create_admin"]
 
@@ -21,46 +31,52 @@ def create_admin(
     *,
     ping: Callable[[], Awaitable[None]],
     registry: CollectorRegistry,
-    gateway: Callable[[], Mapping[str, object]],
+    gateway: GatewayPort | None,
+    gateways: Callable[[], Awaitable[Sequence[GatewayRecord]]],
     ready: Ready = lambda: None,
-    drain: Callable[[], None] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    reloads: Reloadable | None = None,
 ) -> Starlette:
     """Return the maintenance API, for a listener on loopback: it asks for no key.
 
     Args:
         ping: returns when the state store answers.
         registry: what ``/metrics`` shows.
-        gateway: what ``/gateway`` shows, as JSON: id, status, connections, since when.
+        gateway: the gateway, where that role runs in this process.
+        gateways: reads the table of all gateways.
         ready: says why the service is not ready, or None.
-        drain: begins to drain the gateway and returns at once; ``POST /drain`` is there
-            only if given (Connect protocol, section 4).
+        stopping: whether the process is coming to its end: then no gateway is activated.
+        reloads: the settings and function definitions, to be given anew.
     """
     health = Health(ping, ready)
-
-    async def show_gateway(_request: Request) -> Response:
-        return json_response(dict(gateway()))
 
     async def show_metrics(_request: Request) -> Response:
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
-    routes = [
-        Route("/healthy", health.alive, methods=["GET"]),
-        Route("/ready", health.ready, methods=["GET"]),
-        Route("/gateway", show_gateway, methods=["GET"]),
-        Route("/metrics", show_metrics, methods=["GET"]),
-    ]
-    if drain is not None:
-        begin_drain = drain
+    async def show_reload(_request: Request) -> Response:
+        return json_response(_reload(reloads))
 
-        async def start_drain(_request: Request) -> Response:
-            begin_drain()
-            return json_response({"status": "draining"}, 202)
-
-        routes.append(Route("/drain", start_drain, methods=["POST"]))
     app = Starlette(
-        routes=routes,
+        routes=[
+            Route("/healthy", health.alive, methods=["GET"]),
+            Route("/ready", health.ready, methods=["GET"]),
+            Route("/metrics", show_metrics, methods=["GET"]),
+            Route("/reload", show_reload, methods=["GET"]),
+            *GatewayAdmin(gateway, gateways=gateways, stopping=stopping).routes(),
+        ],
         middleware=[Middleware(BodyDiscard, most=_LARGEST_BODY), Middleware(ErrorBoundary)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _reload(reloads: Reloadable | None) -> dict[str, Any]:
+    """Return when and with what result the last reload ended."""
+    if reloads is None:
+        return {"functions": 0, "last": None}
+    last = reloads.last
+    shown = None
+    if last is not None:
+        shown = {"at": json_time(round(last.at * 1000)), **last.as_json()}
+    return {"functions": len(reloads.functions), "last": shown}

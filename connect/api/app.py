@@ -8,11 +8,13 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from connect.api.functions import FunctionReads
 from connect.api.health import Health, Ready
 from connect.api.http import EXCEPTION_HANDLERS, Access, BodyDiscard, ErrorBoundary
 from connect.api.reads import Reads
 from connect.api.run_api import RunApi
 from connect.api.worker_api import ReplySender, WorkerApi
+from connect.config.defined import DefinedFunctions
 from connect.protocol.tokens import SessionTokens, SigningKeys
 from connect.runs import Runner, TriggeredRuns
 from connect.settings import Settings
@@ -33,6 +35,7 @@ def create_api(
     max_runs: int = 1000,
     event_keys: Sequence[str] = (),
     ready: Ready = lambda: None,
+    defined: Callable[[], DefinedFunctions] = DefinedFunctions,
     now: Callable[[], float] = time.time,
 ) -> Starlette:
     """Return the worker API, the reads, and the endpoints that run functions.
@@ -46,6 +49,7 @@ def create_api(
         max_runs: how many of those may be in progress.
         event_keys: the keys that ``POST /e/{key}`` takes; see `RunApi`.
         ready: says why the service is not ready, or None.
+        defined: returns the function definitions that are loaded.
         now: the current time, in unix seconds.
     """
     env_id = settings.tenant.env_id
@@ -53,7 +57,8 @@ def create_api(
     worker = WorkerApi(
         store, settings=settings, access=access, tokens=tokens, replies=replies, now=now
     )
-    reads = Reads(store, env_id=env_id, access=access)
+    reads = Reads(store, env_id=env_id, access=access, defined=defined)
+    functions = FunctionReads(store.apps, env_id=env_id, access=access, defined=defined, now=now)
     triggered = TriggeredRuns(runner, store.apps, env_id=env_id, nursery=nursery, limit=max_runs)
     runs = RunApi(
         runner, triggered, settings=settings, access=access, event_keys=event_keys, now=now
@@ -66,6 +71,8 @@ def create_api(
             Route("/v0/connect/envs/{env}/conns", reads.connections, methods=["GET"]),
             Route("/v0/connect/envs/{env}/groups/{hash}", reads.group, methods=["GET"]),
             Route("/v0/connect/envs/{env}/apps", reads.apps, methods=["GET"]),
+            Route("/v0/functions", functions.all, methods=["GET"]),
+            Route("/v0/functions/{id:path}", functions.one, methods=["GET"]),
             Route("/v0/invoke", runs.invoke, methods=["POST"]),
             Route("/e/{key}", runs.publish, methods=["POST"]),
             Route("/health", health.alive, methods=["GET"]),

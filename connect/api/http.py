@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ __all__ = [
     "ErrorBoundary",
     "error_response",
     "json_response",
+    "json_time",
     "protobuf_response",
     "read_body",
     "store_unavailable",
@@ -67,6 +69,17 @@ def json_response(
 ) -> Response:
     """Return a value as a JSON response."""
     return Response(jsontext.dump(value), status, headers, "application/json")
+
+
+def json_time(unix_ms: int) -> str | None:
+    """Return a moment (unix milliseconds) as JSON shows it; None for one that is none."""
+    if not unix_ms:
+        return None
+    try:
+        moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # what another process stored need not be a time
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def protobuf_response(data: bytes) -> Response:

@@ -1,12 +1,14 @@
 """Reads: the connections, worker groups and apps of the environment, as JSON."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connect.api.http import Access, ApiError, json_response
+from connect.api.http import Access, ApiError, json_response, json_time
+from connect.config.defined import DefinedFunction, DefinedFunctions
+from connect.config.differences import differences
 from connect.runs.functions import function_id, served_functions
 from connect.state.records import AppRecord, ConnectionRecord, GroupRecord
 from connect.state.store import StateStore
@@ -15,12 +17,24 @@ __all__ = ["Reads"]
 
 
 class Reads:
-    """Endpoints under ``/v0/connect/envs/{env}``."""
+    """Endpoints under ``/v0/connect/envs/{env}``.
 
-    def __init__(self, store: StateStore, *, env_id: str, access: Access) -> None:
+    Args:
+        defined: returns the loaded definitions, which registered functions are compared with.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        *,
+        env_id: str,
+        access: Access,
+        defined: Callable[[], DefinedFunctions] = DefinedFunctions,
+    ) -> None:
         self._store = store
         self._env_id = env_id
         self._access = access
+        self._defined = defined
 
     async def connections(self, request: Request) -> Response:
         """The connections; with ``?app_id=…`` those of one synced app."""
@@ -43,7 +57,7 @@ class Reads:
         """The registered apps with their functions."""
         env_id = self._admitted(request)
         apps = await self._store.apps.all(env_id)
-        return json_response({"data": [_app(env_id, app) for app in apps]})
+        return json_response({"data": [_app(env_id, app, self._defined()) for app in apps]})
 
     def _admitted(self, request: Request) -> str:
         self._access.presented(request)
@@ -55,16 +69,6 @@ class Reads:
         return env_id
 
 
-def _time(unix_ms: int) -> str | None:
-    if not unix_ms:
-        return None
-    try:
-        moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None  # what another process stored need not be a time
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _connection(connection: ConnectionRecord) -> dict[str, Any]:
     attributes = connection.attributes
     return {
@@ -72,7 +76,7 @@ def _connection(connection: ConnectionRecord) -> dict[str, Any]:
         "gateway_id": connection.gateway_id,
         "instance_id": connection.instance_id,
         "status": connection.status.name,
-        "last_heartbeat_at": _time(connection.last_heartbeat_ms),
+        "last_heartbeat_at": json_time(connection.last_heartbeat_ms),
         "all_worker_groups": dict(connection.groups),
         "synced_worker_groups": dict(connection.synced_groups),
         "sdk_language": connection.sdk_language,
@@ -102,7 +106,7 @@ def _group(group: GroupRecord, members: list[ConnectionRecord]) -> dict[str, Any
     }
 
 
-def _app(env_id: str, app: AppRecord) -> dict[str, Any]:
+def _app(env_id: str, app: AppRecord, defined: DefinedFunctions) -> dict[str, Any]:
     definitions = {definition.get("id"): definition for definition in app.functions}
     return {
         "id": app.id,
@@ -111,7 +115,7 @@ def _app(env_id: str, app: AppRecord) -> dict[str, Any]:
         "sync_id": app.sync_id,
         "sdk_language": app.sdk_language,
         "sdk_version": app.sdk_version,
-        "synced_at": _time(app.synced_at_ms),
+        "synced_at": json_time(app.synced_at_ms),
         "functions": [
             {
                 "id": function_id(env_id, function.slug),
@@ -120,6 +124,16 @@ def _app(env_id: str, app: AppRecord) -> dict[str, Any]:
                 "max_attempts": function.max_attempts,
                 "triggers": definitions[function.slug].get("triggers") or [],
             }
+            | _compared(defined.get(function.slug), definitions[function.slug])
             for function in served_functions(app)
         ],
     }
+
+
+def _compared(defined: DefinedFunction | None, registered: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what to show of the loaded definition of a function, if there is one."""
+    if defined is None:
+        return {}
+    found = differences(defined.function, registered)
+    shown = [difference.as_json() for difference in found]
+    return {"definition": {"file": defined.file, "differences": shown}}

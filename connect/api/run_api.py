@@ -1,6 +1,7 @@
 """Running functions over HTTP: ``POST /v0/invoke`` and the event API, ``POST /e/{key}``."""
 
 import hmac
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from connect.api.http import (
     read_body,
     store_unavailable,
 )
-from connect.errors import StoreUnavailable, Syscode, SyscodeError
+from connect.errors import LimitReached, StoreUnavailable, Syscode, SyscodeError
 from connect.protocol.durations import parse_duration
 from connect.runs import (
     Event,
@@ -35,10 +36,14 @@ __all__ = ["RunApi"]
 
 _DEFAULT_TIMEOUT = 60.0
 
+# When a caller may find a worker with room again, in seconds.
+_CAPACITY_AFTER = 1.0
+
 _STATUS_OF: Mapping[str, int] = {
     Syscode.NO_HEALTHY_CONNECTION: 503,
     Syscode.ALL_WORKERS_AT_CAPACITY: 429,
     Syscode.WORKER_AT_CAPACITY: 429,
+    Syscode.EXECUTOR_AT_CAPACITY: 429,
     Syscode.WORKER_STOPPED_RESPONDING: 504,
     Syscode.REQUEST_TOO_LONG: 504,
 }
@@ -105,7 +110,7 @@ class RunApi:
         except RunTimeout as error:
             return error_response(504, str(error), code="timeout", run_id=error.run_id)
         except SyscodeError as error:
-            return error_response(_STATUS_OF.get(error.code, 500), error.message, code=error.code)
+            return _not_executed(error)
         except StoreUnavailable as error:
             return store_unavailable(error)
         return json_response(result.as_json())
@@ -164,6 +169,15 @@ class RunApi:
         if not 0 < seconds <= longest:
             raise _bad_timeout(f"must be more than 0 and at most {longest:g} seconds")
         return seconds
+
+
+def _not_executed(error: SyscodeError) -> Response:
+    status = _STATUS_OF.get(error.code, 500)
+    headers = {}
+    if status == 429:
+        seconds = error.retry_after if isinstance(error, LimitReached) else _CAPACITY_AFTER
+        headers["Retry-After"] = str(math.ceil(seconds))
+    return error_response(status, error.message, code=error.code, headers=headers)
 
 
 def _bad_timeout(reason: str) -> ApiError:

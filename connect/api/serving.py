@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 _HIGHEST_PORT = 65535
 _BACKLOG = 1024  # connections not accepted yet: all workers may come at once
-_KEEP_ALIVE = 30.0  # seconds that an idle connection is kept
+_KEEP_ALIVE = 5.0  # seconds that an idle connection is kept
 
 
 def bind(host: str, port: int, name: str) -> socket.socket:

@@ -12,17 +12,20 @@ from ulid import ULID
 
 from connect.api.endpoints import choose_gateway, gateway_endpoint
 from connect.api.http import Access, ApiError, protobuf_response, read_body
-from connect.errors import MalformedMessage
+from connect.errors import MalformedMessage, Syscode
 from connect.protocol.codec import decode
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens
 from connect.settings import Listen, Settings
-from connect.state.records import GatewayRecord
+from connect.state.records import GatewayRecord, GatewayStatus
 from connect.state.store import StateStore
 
 __all__ = ["ReplySender", "WorkerApi"]
 
 _log = structlog.get_logger(__name__)
+
+# When a worker may ask again that finds its account at its limit.
+_ACCOUNT_FULL_SECONDS = "10"
 
 _EXECUTOR_PORT = Listen().executor_rpc_port  # of executors that write none into a lease
 
@@ -70,10 +73,13 @@ class WorkerApi:
             asked = decode(pb.StartRequest, body)
         except MalformedMessage as error:
             raise ApiError(400, f"the body is {error}", code="invalid_body") from error
+        gateways = await self._store.gateways.all()
+        oldest_heartbeat_ms = (now - 2 * settings.timing.gateway_heartbeat) * 1000
+        self._check_account(gateways, oldest_heartbeat_ms)
         gateway = choose_gateway(
-            await self._store.gateways.all(),
+            gateways,
             asked.exclude_gateways,
-            oldest_heartbeat_ms=(now - 2 * settings.timing.gateway_heartbeat) * 1000,
+            oldest_heartbeat_ms=oldest_heartbeat_ms,
             sample=self._sample,
         )
         if gateway is None:
@@ -100,11 +106,33 @@ class WorkerApi:
         )
         return protobuf_response(bytes(response))
 
+    def _check_account(self, gateways: Sequence[GatewayRecord], oldest_heartbeat_ms: float) -> None:
+        """Refuse a worker whose account is at its limit (Connect protocol, section 3).
+
+        A deployment has one account: its connections are those of all gateways that are alive.
+        Those of a draining one are on their way to the others.
+        """
+        limit = self._settings.limits.connections_per_account
+        connected = sum(
+            gateway.connections
+            for gateway in gateways
+            if gateway.status is GatewayStatus.ACTIVE
+            and gateway.last_heartbeat_ms >= oldest_heartbeat_ms
+        )
+        if limit and connected >= limit:
+            raise ApiError(
+                429,
+                f"the account has {connected} connections; {limit} may be",
+                code=Syscode.ACCOUNT_FULL,
+                headers={"Retry-After": _ACCOUNT_FULL_SECONDS},
+            )
+
     async def flush(self, request: Request) -> Response:
         """Take a reply that its worker could not bring over its socket.
 
         It is saved as a reply over the socket is, and then pushed to the executor that
-        waits for it; without the push, the executor finds it in the buffer.
+        waits for it; without the push, the executor finds it in the buffer. A reply that
+        nobody waits for is confirmed, and nothing else.
         """
         self._access.presented(request)
         body = await read_body(request, self._settings.limits.message_bytes)
@@ -117,9 +145,13 @@ class WorkerApi:
         if response.env_id != self._settings.tenant.env_id:
             status = 403 if response.env_id else 400
             raise ApiError(status, f"the environment {response.env_id!r} is not this one")
-        saved = await self._store.responses.save(response.env_id, response.request_id, body)
+        saved = await self._store.responses.save(
+            response.env_id, response.request_id, body, running=False
+        )
         log = _log.bind(request_id=response.request_id)
-        if not saved.first:
+        if saved.refused is not None:
+            log.info("reply flushed that nobody waits for")
+        elif not saved.first:
             log.info("reply flushed again; the first one stays")
         elif saved.lease is not None and saved.lease.executor_host:
             port = saved.lease.executor_port or _EXECUTOR_PORT

@@ -13,19 +13,20 @@ import trio
 import trio_websocket
 
 from connect.errors import StoreUnavailable
+from connect.nursery.admission import Place
+from connect.nursery.forwards import Forwards
 from connect.nursery.handshake import Joined
 from connect.nursery.health import StoreAway
-from connect.nursery.outbox import Outbox, PendingForward
+from connect.nursery.outbox import Outbox
 from connect.nursery.services import Services
+from connect.nursery.slots import StoreSlots
 from connect.nursery.sync import register_again
 from connect.protocol import machine as m
-from connect.protocol.envelope import encode_message
+from connect.protocol.lifecycle import Transition
 from connect.protocol.messages.connect import v1 as pb
 from connect.state.records import ConnectionRecord, ConnectionStatus
 
 __all__ = ["Connection"]
-
-_EXECUTOR_REQUEST = int(pb.GatewayMessageType.GATEWAY_EXECUTOR_REQUEST)
 
 # Room for a forward's ack beyond the lease (Connect protocol, section 4, Forward).
 FORWARD_GRACE = 5.0
@@ -49,12 +50,19 @@ class Connection:
         socket: an accepted WebSocket whose reader task runs outside of this object.
         services: the gateway's surroundings.
         background: a nursery that outlives the connection, for replies being saved.
+        place: the connection's place among those of its gateway.
 
     Attributes:
         joined: what the handshake made of the worker; None before.
+        id: the connection id that the worker gave; "" before.
+        forwards: requests on their way to the worker.
         finished: set when everything is cleaned up.
         opened: set when the worker has been told that it is ready, or never will be.
+        changed: set when the connection ends or has nothing in flight any more; whoever
+            waits for it puts a new one in its place.
+        drain_stored: set once a Forward need not wait for DRAINING to be stored.
         disconnect: why the connection ended, once it has.
+        transitions: every phase so far, in order.
     """
 
     def __init__(
@@ -62,17 +70,31 @@ class Connection:
         socket: trio_websocket.WebSocketConnection,
         services: Services,
         background: trio.Nursery,
+        place: Place,
     ) -> None:
         limits = services.settings.limits
         self.socket = socket
         self.services = services
         self.background = background
+        self.place = place
         self.machine = m.ConnectionMachine()
-        self.outbox = Outbox(max_messages=limits.outbox_messages, max_bytes=limits.outbox_bytes)
-        self.store_slots = trio.Semaphore(limits.store_tasks_per_connection)
+        self.outbox = Outbox(
+            max_messages=limits.outbox_messages,
+            max_bytes=limits.outbox_bytes,
+            stalled_after=services.settings.timing.write / 2,
+        )
+        self.store_slots = StoreSlots(
+            max_tasks=limits.store_tasks_per_connection,
+            max_bytes=limits.store_bytes_per_connection,
+        )
+        self.forwards = Forwards(self.outbox)
         self.joined: Joined | None = None
+        self.id = ""
         self.finished = trio.Event()
-        self.disconnect: str | None = None
+        self.changed = trio.Event()
+        self.drain_stored = trio.Event()
+        self.disconnect: m.Disconnect | None = None
+        self.transitions: list[Transition] = []
         self.last_heartbeat = trio.current_time()
         self.hello_received = trio.Event()
         self.opened = trio.Event()
@@ -83,12 +105,9 @@ class Connection:
         self._heartbeats_to_answer = 0
         self._unanswered_since = 0.0
         self._failing_since: float | None = None
-        self._close: tuple[int, str] | None = None
         self._scope: trio.CancelScope | None = None
-        self._forwards: dict[str, PendingForward] = {}
         self._in_flight: dict[str, float] = {}
-        self._idle = trio.Event()
-        self._drain_stored = trio.Event()
+        self._note(m.Phase.HANDSHAKING, m.PhaseReason.SOCKET_ACCEPTED)
 
     # Life
 
@@ -103,27 +122,26 @@ class Connection:
         if self.ending:
             scope.cancel()
 
-    def end(self, disconnect: str, close: tuple[int, str] | None = None) -> None:
+    def end(self, disconnect: m.Disconnect) -> None:
         """End the connection; only the first call counts.
 
         Args:
-            disconnect: the reason to record.
-            close: code and reason of the close frame; None when the socket is closed.
+            disconnect: what to record. With a close code of the gateway's, a close frame
+                is sent.
         """
         if self.ending:
             return
         self.disconnect = disconnect
-        self._close = close
-        self.stop_routing()
-        self._idle.set()
+        self._note(m.Phase.DISCONNECTING, disconnect.reason)
+        if self.services.health.away:
+            self.forwards.fail_all()  # DISCONNECTING will hardly be stored
         self.opened.set()
+        self.changed.set()
         if self._scope is not None:
             self._scope.cancel()
 
-    def stop_routing(self) -> None:
-        """Fail every Forward whose ack is still awaited."""
-        for forward in self._forwards.values():
-            forward.settle(False)
+    def _note(self, phase: m.Phase, reason: m.PhaseReason | m.DisconnectReason) -> None:
+        self.transitions.append(Transition(phase, self.services.now(), reason))
 
     def apply(self, effects: m.Effects) -> None:
         """Perform those effects that need no waiting.
@@ -141,16 +159,18 @@ class Connection:
                     self._take_heartbeat()
                 case m.StoreStatus():
                     self.status_due.set()
+                case m.PhaseChanged(phase, reason):
+                    self._note(phase, reason)
                 case m.RouteStopped():
-                    self.stop_routing()
+                    self.forwards.fail_all()
                 case m.StatusReceived(status):
                     if trio.current_time() - self._status_at >= STATUS_SPACING:
                         self._status_at = trio.current_time()
                         self.worker_status = status
                 case m.MessageIgnored(kind, why):
                     self.log.info("message ignored", kind=kind, why=why)
-                case m.Close(code, reason, disconnect):
-                    self.end(disconnect, (code, reason))
+                case m.Close(disconnect):
+                    self.end(disconnect)
                 case _:
                     raise AssertionError(f"not an effect to apply here: {effect!r}")
 
@@ -172,40 +192,26 @@ class Connection:
         timing = self.services.settings.timing
         with trio.move_on_after(timing.lease + FORWARD_GRACE):
             await self.opened.wait()
-            if not self.machine.routable:
+            if self.ending or not self.machine.routable:
                 # The re-route must find DRAINING stored, or it would come back here.
                 if self.machine.awaits_drain_write:
-                    await self._drain_stored.wait()
+                    await self.drain_stored.wait()
                 return False
-            pending = self._forwards.get(request_id)
+            pending = self.forwards.enter(request_id, request)
             if pending is None:
-                # The waiter is there before the message: no ack can slip by.
-                pending = PendingForward()
-                message = encode_message(_EXECUTOR_REQUEST, request)
-                if not self.outbox.put_data(message, pending):
-                    return False
-                self._forwards[request_id] = pending
-            pending.waiters += 1
+                return False
             try:
                 await pending.settled.wait()
             finally:
-                pending.waiters -= 1
-                if not pending.waiters:
-                    pending.settle(False)  # no one waits: if unsent, it is not sent
-                    if self._forwards.get(request_id) is pending:
-                        del self._forwards[request_id]
-            if not pending.success and self.machine.awaits_drain_write:
-                await self._drain_stored.wait()
+                self.forwards.leave(request_id, pending)
             return bool(pending.success)
         return False
 
     def _acknowledged(self, request_id: str) -> None:
-        pending = self._forwards.get(request_id)
-        if pending is None or pending.success is not None:
+        if self.forwards.acknowledge(request_id):
+            self.touch_in_flight(request_id)
+        else:
             self.log.info("ack for a request that nobody forwards", request_id=request_id)
-            return
-        pending.settle(True)
-        self.touch_in_flight(request_id)
 
     # Requests that the worker runs
 
@@ -213,6 +219,15 @@ class Connection:
     def in_flight(self) -> int:
         """How many requests the worker has acked and not replied to."""
         return len(self._in_flight)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the worker runs no request, and none is on its way."""
+        return not self._in_flight and not len(self.forwards)
+
+    def runs(self, request_id: str) -> bool:
+        """Whether the worker has acked the request, and may still run it."""
+        return request_id in self._in_flight
 
     def touch_in_flight(self, request_id: str) -> None:
         """Note that the worker runs the request, for as long as its lease lasts."""
@@ -223,7 +238,7 @@ class Connection:
         """Note that the worker no longer runs the request."""
         self._in_flight.pop(request_id, None)
         if not self._in_flight:
-            self._idle.set()
+            self.changed.set()
 
     def _forget_lost_requests(self) -> None:
         """Drop requests whose lease must be over: the worker lost them."""
@@ -271,7 +286,7 @@ class Connection:
         self._failing_since = None
         self.apply(self.machine.store_answered(failed=False))
         if record.status is ConnectionStatus.DRAINING:
-            self._drain_stored.set()
+            self.drain_stored.set()
         return True
 
     async def _write_status(self, record: ConnectionRecord) -> None:
@@ -288,11 +303,12 @@ class Connection:
             await register_again(store, synced)
         if joined.limited:
             await store.capacity.set_limit(env_id, record.instance_id, joined.limit)
-        if self.ending or await store.connections.upsert(env_id, record, joined.groups):
+        # With the status of the moment: draining may have begun meanwhile.
+        if self.ending or await store.connections.upsert(env_id, self.record(), joined.groups):
             return
         if not self.ending:
             # Somebody deleted it, such as the gateway of a socket that this one replaced.
-            await store.connections.upsert(env_id, record, joined.groups, fresh=True)
+            await store.connections.upsert(env_id, self.record(), joined.groups, fresh=True)
 
     async def write_statuses(self) -> None:
         """Write the status whenever it is due, and answer heartbeats; runs until cancelled.
@@ -320,7 +336,8 @@ class Connection:
         if not self._heartbeats_to_answer:
             self._unanswered_since = self.last_heartbeat
         self._heartbeats_to_answer += 1
-        self._forget_lost_requests()
+        if not self.services.health.away:  # no lease could be extended
+            self._forget_lost_requests()
         self.status_due.set()
         if self._failing_since is not None:
             # The worker can do nothing about it, and is to keep its socket.
@@ -341,53 +358,41 @@ class Connection:
 
     # Ending
 
-    async def drain(self, deadline: float) -> None:
-        """Bring the connection to an end, letting the worker finish what it runs.
+    async def hand_over(self) -> None:
+        """Store DRAINING, and release the Forwards that wait for it; see `Drain`.
 
-        Sends GATEWAY_CLOSING, waits until nothing is in flight, stores DRAINING, closes
-        with 1001. Returns when the connection is cleaned up.
-
-        Args:
-            deadline: the latest moment (Trio clock) to stop waiting at.
+        Returns when it is stored, or has failed to be.
         """
-        self.apply(self.machine.gateway_draining())
-        with trio.move_on_at(deadline):
-            while self._in_flight and not self.ending:
-                self._idle = trio.Event()
-                await self._idle.wait()
-        effects = self.machine.drain_over()
-        if effects and self.joined is not None:
-            with trio.move_on_after(self.services.settings.timing.cleanup):
-                # DRAINING goes to the store before the close releases waiting Forwards.
-                await self._store_draining()
-        self.apply(effects)
-        await self.finished.wait()
-
-    async def _store_draining(self) -> None:
         joined = self.joined
         assert joined is not None
-        record = replace(self.record(), status=ConnectionStatus.DRAINING)
+        effects = self.machine.hand_over()
         try:
-            await self.services.store.connections.refresh(joined.env_id, record)
+            with self.services.health.attempt():
+                await self.services.store.connections.refresh(joined.env_id, self.record())
         except StoreUnavailable as error:
             self.log.warning("DRAINING not stored", error=str(error))
-        self._drain_stored.set()
+            self.apply(effects)  # later, then
+        finally:
+            self.drain_stored.set()
 
     async def clean_up(self) -> None:
         """Say the last words, close the socket, remove the connection from the store.
 
         Shielded, with a deadline; called once the connection's tasks are gone.
         """
-        self.end("UNEXPECTED")
+        self.end(m.Disconnect(m.DisconnectReason.GATEWAY_STOPPED))
+        assert self.disconnect is not None
         with trio.move_on_after(self.services.settings.timing.cleanup, shield=True):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._close_socket)
+                nursery.start_soon(self._close_socket, self.disconnect)
                 nursery.start_soon(self._clean_state)
-        self._drain_stored.set()
+        self.forwards.fail_all()
+        self.drain_stored.set()
+        self._note(m.Phase.CLOSED, self.disconnect.reason)
         self.finished.set()
 
-    async def _close_socket(self) -> None:
-        if self._close is None:
+    async def _close_socket(self, disconnect: m.Disconnect) -> None:
+        if disconnect.code is None or disconnect.by is not m.Side.GATEWAY:
             return
         with trio.move_on_after(self.services.settings.timing.write):
             try:
@@ -395,7 +400,7 @@ class Connection:
                     await self.socket.send_message(message)
             except trio_websocket.ConnectionClosed:
                 return
-            await self.socket.aclose(*self._close)
+            await self.socket.aclose(disconnect.code, disconnect.detail)
 
     async def _clean_state(self) -> None:
         joined = self.joined
@@ -404,7 +409,12 @@ class Connection:
         connections = self.services.store.connections
         gone = replace(self.record(), status=ConnectionStatus.DISCONNECTING)
         try:
-            await connections.refresh(joined.env_id, gone)
+            try:
+                await connections.refresh(joined.env_id, gone)
+            finally:
+                # Not before: a re-route must not come back here (section 4).
+                self.forwards.fail_all()
+                self.drain_stored.set()
             await connections.delete(joined.env_id, gone.id)
         except StoreUnavailable as error:
             self.services.metrics.store_failures.labels("disconnect").inc()

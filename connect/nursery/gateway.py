@@ -4,7 +4,8 @@
 `Gateway.forward`; the composition root ends it with `Gateway.drain`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +14,23 @@ import trio_websocket
 
 from connect import __version__
 from connect.errors import StoreUnavailable, Syscode
+from connect.nursery.admission import Admission, Place
 from connect.nursery.connection import ANSWER_WITHIN, Connection
+from connect.nursery.drain import Drain
+from connect.nursery.history import ConnectionHistory, open_connection
 from connect.nursery.pump import pump
 from connect.nursery.reader import read
 from connect.nursery.replies import ReplyKeeper
 from connect.nursery.services import Services
 from connect.nursery.table import ConnectionTable
 from connect.nursery.watchdog import watch
-from connect.protocol.machine import DisconnectReason
+from connect.protocol.lifecycle import (
+    ClosedConnection,
+    Disconnect,
+    DisconnectReason,
+    DrainProgress,
+    OpenConnection,
+)
 from connect.state.records import GatewayRecord, GatewayStatus
 
 __all__ = ["Gateway", "GatewayAddress"]
@@ -28,7 +38,8 @@ __all__ = ["Gateway", "GatewayAddress"]
 # The pause before a heartbeat of the gateway that was not stored is tried again, in seconds.
 BEAT_AGAIN = 1.0
 
-_REASONS = frozenset(Syscode) | frozenset(DisconnectReason)
+# How long a drain waits for the gateway's record to say so before it goes on, in seconds.
+_MARK_WITHIN = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +52,7 @@ class GatewayAddress:
         grpc_port: port of its RPC.
         port: port of its WebSocket listener.
         endpoint: its public WebSocket URL; "" to derive one from each request.
+        admin: base URL of the maintenance API of its process.
     """
 
     hostname: str
@@ -48,6 +60,7 @@ class GatewayAddress:
     grpc_port: int
     port: int
     endpoint: str = ""
+    admin: str = ""
 
 
 class Gateway:
@@ -55,21 +68,30 @@ class Gateway:
 
     Attributes:
         table: the joined connections.
-        draining: whether the gateway is coming to its end.
+        admission: the limits on connections.
+        history: the connections that have ended.
     """
 
     def __init__(self, services: Services) -> None:
         self.services = services
         self.table = ConnectionTable()
-        self.draining = False
+        self.admission = Admission(lambda: services.settings, services.metrics)
+        self.history = ConnectionHistory(services.settings.limits.closed_connections)
+        self._drain: Drain | None = None
         self._started_at = services.now()
         self._record: GatewayRecord | None = None
         self._background: trio.Nursery | None = None
-        self._serving: set[Connection] = set()
+        self._serving: dict[Connection, None] = {}
         self._unstored = False
         self._keeper = ReplyKeeper(services)
         services.metrics.connections.set_function(lambda: len(self.table))
         services.metrics.store_away.set_function(lambda: float(services.health.away))
+        services.metrics.draining.set_function(lambda: float(self.draining))
+
+    @property
+    def draining(self) -> bool:
+        """Whether the gateway takes no new connections, and sends away those it has."""
+        return self._drain is not None
 
     @property
     def store_away(self) -> bool:
@@ -98,6 +120,7 @@ class Gateway:
             port=address.port,
             group=services.settings.gateway_group,
             endpoint=address.endpoint,
+            admin=address.admin,
             version=__version__,
         )
         try:
@@ -106,7 +129,8 @@ class Gateway:
                 background.start_soon(services.health.watch, self._probe)
                 background.start_soon(self._keeper.run)
                 background.start_soon(self._answer_late_heartbeats)
-                stored = await self._beat(GatewayStatus.ACTIVE)
+                self._mark(GatewayStatus.ACTIVE)
+                stored = await self._beat()
                 task_status.started()
                 interval = services.settings.timing.gateway_heartbeat
                 while True:
@@ -131,13 +155,16 @@ class Gateway:
             for connection in self.table:
                 connection.answer_late_heartbeats()
 
-    async def _beat(self, status: GatewayStatus | None = None) -> bool:
+    def _mark(self, status: GatewayStatus) -> None:
+        """Have the gateway's record say so, from the next beat on."""
+        assert self._record is not None
+        self._record = replace(self._record, status=status)
+
+    async def _beat(self) -> bool:
         """Store the gateway's record; return whether that succeeded."""
-        record = self._record
-        assert record is not None
+        assert self._record is not None
         self._record = replace(
-            record,
-            status=status or record.status,
+            self._record,
             last_heartbeat_ms=round(self.services.now() * 1000),
             connections=len(self.table),
         )
@@ -150,32 +177,67 @@ class Gateway:
             self._unstored = True
             return False
         self._unstored = False
+        await self._count_elsewhere()
         return True
 
-    async def serve_socket(self, socket: trio_websocket.WebSocketConnection) -> None:
+    async def _count_elsewhere(self) -> None:
+        """Learn how many connections other gateways have, for the limit of the account.
+
+        Those of a draining gateway are on their way elsewhere, some of them to this one.
+        """
+        services = self.services
+        if not services.settings.limits.connections_per_account:
+            return
+        with suppress(StoreUnavailable):
+            oldest_ms = (services.now() - 2 * services.settings.timing.gateway_heartbeat) * 1000
+            self.admission.elsewhere = sum(
+                gateway.connections
+                for gateway in await services.store.gateways.all()
+                if gateway.id != services.gateway_id
+                and gateway.status is GatewayStatus.ACTIVE
+                and gateway.last_heartbeat_ms >= oldest_ms
+            )
+
+    async def serve_socket(
+        self, socket: trio_websocket.WebSocketConnection, place: Place | None = None
+    ) -> None:
         """Serve one accepted WebSocket until its connection has ended.
+
+        Args:
+            place: its place in `admission`, which is given back; a new one when None.
 
         Cancelled, the connection is still cleaned up, within `Timing.cleanup`.
         """
         services = self.services
         assert self._background is not None, "the gateway is not running"
-        connection = Connection(socket, services, self._background)
+        place = self.admission.enter("") if place is None else place
+        connection = Connection(socket, services, self._background, place)
         services.metrics.connections_opened.inc()
-        self._serving.add(connection)
+        self._serving[connection] = None
         try:
             connection.apply(connection.machine.opened(gateway_draining=self.draining))
             async with trio.open_nursery() as nursery:
                 connection.attach(nursery.cancel_scope)
                 nursery.start_soon(pump, connection)
                 nursery.start_soon(watch, connection)
-                nursery.start_soon(read, connection, self.table, self._keeper, nursery)
+                # Read in this task: a task fewer for each connection saves memory.
+                await read(connection, self.table, self._keeper, nursery)
         finally:
             self.table.leave(connection)
             await connection.clean_up()
-            self._serving.discard(connection)
-            reason = connection.disconnect or ""
-            services.metrics.connections_closed.labels(_reason_label(reason)).inc()
-            connection.log.info("worker disconnected", reason=reason)
+            self._serving.pop(connection, None)
+            place.leave(connection.disconnect)
+            self._remember(connection)
+
+    def _remember(self, connection: Connection) -> None:
+        closed = self.history.add(connection)
+        if closed is None:
+            return
+        end = closed.disconnect
+        self.services.metrics.connections_closed.labels(_reason_label(end)).inc()
+        connection.log.info(
+            "worker disconnected", reason=str(end.reason), detail=end.detail, by=str(end.by)
+        )
 
     async def forward(self, connection_id: str, request_id: str, request: bytes) -> bool:
         """Forward a request to the worker behind a connection; see `Connection.forward`."""
@@ -192,24 +254,64 @@ class Gateway:
         return success
 
     async def drain(self) -> None:
-        """Bring every connection to its end; return when the last is gone.
+        """Drain the gateway, or join the drain that goes on; return when it is over.
+
+        That is at most `Timing.drain` and a few cleanup deadlines after its beginning.
+        Cancelled, the drain goes on by itself.
+        """
+        await self.start_drain().over.wait()
+
+    def start_drain(self) -> Drain:
+        """Begin to send every connection away; harmless while that goes on already.
 
         New sockets are closed with 1001. Each connection is told GATEWAY_CLOSING and
-        keeps being served until it has nothing in flight or `Timing.drain` is over, and as
-        long is waited for the store to take the replies that are kept.
-        Cancelled, connections not yet closed are left to whoever ends the gateway.
+        served until its worker leaves it, at most until `Timing.drain` is over; see
+        `Drain`. The gateway goes on beating: it still works.
         """
-        self.draining = True
-        deadline = trio.current_time() + self.services.settings.timing.drain
-        with trio.move_on_after(self.services.settings.timing.cleanup):
-            await self._beat(GatewayStatus.DRAINING)
-        async with trio.open_nursery() as nursery:
-            for connection in tuple(self._serving):
-                nursery.start_soon(connection.drain, deadline)
-        with trio.move_on_at(deadline):
-            await self._keeper.wait_empty()
-        if kept := len(self._keeper):
-            self.services.log.warning("replies not saved, left to be flushed", count=kept)
+        assert self._background is not None, "the gateway is not running"
+        if self._drain is None:
+            self._drain = Drain(self.services, self._serving, self._keeper)
+            self._mark(GatewayStatus.DRAINING)
+            self.services.log.info("draining", connections=len(self.table))
+            self._background.start_soon(self._run_drain, self._drain)
+        return self._drain
+
+    async def _run_drain(self, drain: Drain) -> None:
+        with trio.move_on_after(_MARK_WITHIN):
+            await self._beat()
+        await drain.run()
+        self.services.log.info("drained" if self._drain is drain else "drain given up")
+
+    async def activate(self) -> bool:
+        """Take connections again, and close no more of those there are.
+
+        Connections that have been told GATEWAY_CLOSING stay open until their workers leave
+        them; phases never go back. The gateway's record is tried to be stored at once, and
+        goes on being refreshed anyway.
+
+        Returns:
+            Whether there was a drain to give up.
+        """
+        drain, self._drain = self._drain, None
+        if drain is None:
+            return False
+        drain.give_up()
+        self.services.log.info("active again", connections=len(self.table))
+        self._mark(GatewayStatus.ACTIVE)
+        await self._beat()
+        return True
+
+    def drain_progress(self) -> DrainProgress | None:
+        """Say how far the drain has come; None if there is none."""
+        return None if self._drain is None else self._drain.progress()
+
+    def open_connections(self) -> Iterator[OpenConnection]:
+        """Describe the connections of workers that have joined, the oldest first."""
+        return map(open_connection, self.table)
+
+    def closed_connections(self) -> Iterator[ClosedConnection]:
+        """Return what is remembered of connections that have ended, the latest first."""
+        return iter(self.history)
 
     def describe(self) -> Mapping[str, Any]:
         """Describe the gateway for the admin API, as JSON-able values."""
@@ -226,6 +328,11 @@ class Gateway:
         }
 
 
-def _reason_label(reason: str) -> str:
-    """Keep metric labels few: a worker can send any text as its close reason."""
-    return reason if reason in _REASONS else "other"
+def _reason_label(end: Disconnect) -> str:
+    """Keep metric labels few, and as telling as they can be: a syscode says most."""
+    refused = end.reason in (
+        DisconnectReason.HANDSHAKE_REFUSED,
+        DisconnectReason.INVALID_MESSAGE,
+        DisconnectReason.LIMIT_REACHED,
+    )
+    return end.detail if refused and end.detail in frozenset(Syscode) else str(end.reason)

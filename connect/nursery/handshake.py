@@ -7,13 +7,17 @@ protocol, section 3.
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 
 from connect.config.functions import RegisteredFunction
 from connect.errors import StoreUnavailable, Syscode, SyscodeError
+from connect.nursery.admission import Place
+from connect.nursery.comparison import tell_differences
+from connect.nursery.registration import WorkerSync
 from connect.nursery.services import Services
-from connect.nursery.sync import Synced, build_group, sync_group
+from connect.nursery.sync import Register, Synced, build_group, sync_group
 from connect.protocol.durations import format_duration
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import Session
@@ -55,14 +59,18 @@ class Joined:
         return [synced.group for synced in self.synced]
 
 
-async def join(services: Services, hello: pb.WorkerConnectRequestData) -> Joined:
+async def join(services: Services, hello: pb.WorkerConnectRequestData, place: Place) -> Joined:
     """Check a WORKER_CONNECT, store the connection as CONNECTED, sync its groups.
 
     Cancelled or failed half-way, it removes the connection record again.
 
     Raises:
         SyscodeError: the worker is refused, with the syscode to close with.
+        LimitReached: the account or the worker may come in later.
+        SyncRefused: the registration API refuses an app (to be told by SYNC_FAILED).
         FunctionConfigError: a function definition is wrong (to be told by SYNC_FAILED).
+        RegistrationUnavailable: the registration API has not registered an app within
+            `Timing.register`.
         StoreUnavailable: the store did not answer, or has been away for a while.
     """
     limits = services.settings.limits
@@ -72,11 +80,13 @@ async def join(services: Services, hello: pb.WorkerConnectRequestData) -> Joined
         raise SyscodeError(
             Syscode.TOO_MANY_APPS, f"{len(hello.apps)} apps on one connection; {allowed} may be"
         )
-    built = _build_groups(session, hello, now=services.now())
+    await place.admit(session.account_id, hello.instance_id)
+    built = _build_groups(session, hello, now=services.now(), most=limits.functions_per_app)
+    register = _register(services, hello)
     connection = _record(services, hello, {group.app_name: group.hash for group, _ in built})
     limit = max(0, hello.max_worker_concurrency or 0)
     with services.health.attempt(patience=STORE_PATIENCE):
-        synced = await _store(services, session.env_id, connection, limit, built)
+        synced = await _store(services, session.env_id, connection, limit, built, register)
     return Joined(
         account_id=session.account_id,
         env_id=session.env_id,
@@ -96,17 +106,25 @@ async def _store(
     connection: ConnectionRecord,
     limit: int,
     built: Sequence[tuple[GroupRecord, Sequence[RegisteredFunction]]],
+    register: Register | None,
 ) -> list[Synced]:
     """Store connection and limit, and sync the groups; on failure, undo the first."""
     store = services.store
     try:
+        # What is observed belongs to a sync: stored with that, it can be compared until then.
+        groups = [replace(group, feature_observations_hash="") for group, _ in built]
         # The worker is here: this id is in use, whatever became of it before.
-        await store.connections.upsert(
-            env_id, connection, [group for group, _ in built], fresh=True
-        )
+        await store.connections.upsert(env_id, connection, groups, fresh=True)
         await store.capacity.set_limit(env_id, connection.instance_id, limit)
         return [
-            await sync_group(store, group, functions, now=services.now())
+            await sync_group(
+                store,
+                group,
+                functions,
+                now=services.now(),
+                register=register,
+                on_sync=partial(tell_differences, services),
+            )
             for group, functions in built
         ]
     except BaseException:
@@ -116,6 +134,14 @@ async def _store(
         ):
             await store.connections.delete(env_id, connection.id)
         raise
+
+
+def _register(services: Services, hello: pb.WorkerConnectRequestData) -> Register | None:
+    """Say how this worker's apps are registered, if not here."""
+    if services.registration is None:
+        return None
+    deadline = trio.current_time() + services.settings.timing.register
+    return partial(services.registration.register, worker=WorkerSync.of(hello, deadline=deadline))
 
 
 async def publish(services: Services, joined: Joined) -> None:
@@ -135,7 +161,7 @@ async def publish(services: Services, joined: Joined) -> None:
 
 
 def _build_groups(
-    session: Session, hello: pb.WorkerConnectRequestData, *, now: float
+    session: Session, hello: pb.WorkerConnectRequestData, *, now: float, most: int
 ) -> list[tuple[GroupRecord, Sequence[RegisteredFunction]]]:
     built = []
     for app in hello.apps:
@@ -145,6 +171,12 @@ def _build_groups(
             raise SyscodeError(
                 Syscode.INVALID_FUNCTION_CONFIG, f"app {app.app_name!r}: {error}"
             ) from error
+        functions = built[-1][1]
+        if most and len(functions) > most:
+            raise SyscodeError(
+                Syscode.TOO_MANY_FUNCTIONS,
+                f"app {app.app_name!r} brings {len(functions)} functions; {most} may be",
+            )
     return built
 
 

@@ -4,13 +4,19 @@ A request is looked at before the WebSocket library sees it, so that whoever ask
 something else gets an ordinary HTTP answer.
 """
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import h11
 import trio
 import trio_websocket
 
+from connect.errors import LimitReached, Syscode
+from connect.nursery.addresses import Network, client_address, counted_address, parse_networks
+from connect.nursery.admission import Place
 from connect.nursery.gateway import Gateway
 
 __all__ = ["SUBPROTOCOL", "serve_gateway"]
@@ -43,45 +49,91 @@ async def serve_gateway(
         ready: why the service is not ready, or None when it is.
     """
 
+    trusted = parse_networks(gateway.services.settings.listen.trusted_proxies)
+
+    def enter(stream: trio.SocketStream, head: _Head) -> Place:
+        return gateway.admission.enter(_origin(stream, head, trusted))
+
     async def handle(stream: trio.SocketStream) -> None:
-        await _handle(gateway, stream, ready)
+        await _handle(gateway, stream, ready, enter)
 
     await trio.serve_listeners(handle, list(listeners), handler_nursery=connections)
 
 
 async def _handle(
-    gateway: Gateway, stream: trio.SocketStream, ready: Callable[[], str | None]
+    gateway: Gateway,
+    stream: trio.SocketStream,
+    ready: Callable[[], str | None],
+    enter: "_Enter",
 ) -> None:
     log = gateway.services.log
     try:
         async with stream:
-            head: _Head | _Answer | None = None
-            answer: _Answer | None = None
+            upgrade = None
             with trio.move_on_after(gateway.services.settings.timing.handshake):
-                head = await _read_head(stream)
-                answer = head if isinstance(head, _Answer) else _answer(head, ready)
-                if answer is not None:
-                    await stream.send_all(answer.encode())
-            if isinstance(head, _Head) and answer is None:
-                await _serve_websocket(gateway, stream, head.raw)
+                upgrade = await _read_upgrade(stream, ready, enter)
+            if upgrade is not None:
+                try:
+                    await _serve_websocket(gateway, stream, *upgrade)
+                finally:
+                    upgrade[1].leave()  # if no connection has done so
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         log.debug("socket lost", error=str(error))
     except Exception:  # the last resort: one socket ends, not the gateway
         log.exception("unforeseen failure at the gateway's port")
 
 
-async def _serve_websocket(gateway: Gateway, stream: trio.SocketStream, head: bytes) -> None:
-    limit = gateway.services.settings.limits.message_bytes
+async def _read_upgrade(
+    stream: trio.SocketStream, ready: Callable[[], str | None], enter: "_Enter"
+) -> "tuple[_Prefixed, Place] | None":
+    """Return the stream for the WebSocket library, None if the request was answered here.
+
+    With it comes the connection's place, which the caller gives back. What was parsed of
+    the request is dropped: a connection is there for long.
+    """
+    head = await _read_head(stream)
+    answer = head if isinstance(head, _Answer) else _answer(head, ready)
+    if answer is None:
+        assert isinstance(head, _Head)
+        try:
+            return _Prefixed(stream, head.raw), enter(stream, head)
+        except LimitReached as refusal:
+            answer = _limited(refusal)
+    await stream.send_all(answer.encode())
+    return None
+
+
+def _origin(stream: trio.SocketStream, head: "_Head", trusted: Sequence[Network]) -> str:
+    """Return where the worker connects from, as connections are counted by it."""
+    try:
+        peer = str(stream.socket.getpeername()[0])
+    except OSError as error:  # it is gone already
+        raise trio.BrokenResourceError(str(error)) from error
+    forwarded_for = head.header(b"x-forwarded-for").decode("latin-1")
+    return counted_address(client_address(peer, forwarded_for, trusted))
+
+
+async def _serve_websocket(
+    gateway: Gateway, stream: trio.SocketStream, upgrade: "_Prefixed", place: Place
+) -> None:
+    socket = None
     async with trio.open_nursery() as nursery:
-        with trio.move_on_after(gateway.services.settings.timing.handshake) as deadline:
-            request = await trio_websocket.wrap_server_stream(
-                nursery, _Prefixed(stream, head), max_message_size=limit, receive_buffer_size=65536
-            )
-            socket = await request.accept(subprotocol=SUBPROTOCOL)
-        if not deadline.cancelled_caught:
-            await gateway.serve_socket(socket)
+        with trio.move_on_after(gateway.services.settings.timing.handshake):
+            socket = await _accept(gateway, nursery, upgrade)
+        if socket is not None:
+            await gateway.serve_socket(socket, place)
         nursery.cancel_scope.cancel()
     await _linger(stream)
+
+
+async def _accept(
+    gateway: Gateway, nursery: trio.Nursery, upgrade: "_Prefixed"
+) -> trio_websocket.WebSocketConnection:
+    limit = gateway.services.settings.limits.message_bytes
+    request = await trio_websocket.wrap_server_stream(
+        nursery, upgrade, max_message_size=limit, receive_buffer_size=65536
+    )
+    return await request.accept(subprotocol=SUBPROTOCOL)
 
 
 async def _linger(stream: trio.SocketStream) -> None:
@@ -118,13 +170,18 @@ class _Answer:
     status: str
     body: str
     headers: str = ""
+    content_type: str = "text/plain; charset=utf-8"
 
     def encode(self) -> bytes:
         body = self.body.encode()
         return (
-            f"HTTP/1.1 {self.status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"HTTP/1.1 {self.status}\r\nContent-Type: {self.content_type}\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n{self.headers}\r\n"
         ).encode() + body
+
+
+_Enter = Callable[[trio.SocketStream, _Head], Place]
+"""Gives the socket of a request a place, or raises LimitReached."""
 
 
 async def _read_head(stream: trio.SocketStream) -> _Head | _Answer:
@@ -159,6 +216,24 @@ def _answer(head: _Head, ready: Callable[[], str | None]) -> _Answer | None:
     if path == b"/v0":
         return _Answer("200 OK", ".")
     return _Answer("404 Not Found", "nothing here; workers connect to /v0/connect\n")
+
+
+def _limited(refusal: LimitReached) -> _Answer:
+    """Say that a limit is reached, as the worker API says it, and when to come again.
+
+    The official SDKs take any status but 101 for a connection that failed, and connect
+    again after a pause.
+    """
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if refusal.code == Syscode.ADDRESS_FULL:
+        status = HTTPStatus.TOO_MANY_REQUESTS
+    body = {"error": refusal.message, "code": refusal.code, "status": status.value}
+    return _Answer(
+        f"{status.value} {status.phrase}",
+        json.dumps(body),
+        f"Retry-After: {math.ceil(refusal.retry_after)}\r\n",
+        "application/json",
+    )
 
 
 def _refusal(head: _Head) -> _Answer | None:

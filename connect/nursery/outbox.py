@@ -8,8 +8,12 @@ import trio
 __all__ = ["Outbox", "PendingForward"]
 
 # Control messages are small and few (acks, heartbeats, lease acks): a worker for which
-# this many wait has stopped reading.
+# this many wait, or so many bytes of them, has stopped reading.
 CONTROL_LIMIT = 4096
+CONTROL_BYTES = 4 * 1024 * 1024
+
+# A full queue takes requests again when this part of its bounds is left.
+LOW_WATER = 0.25
 
 
 @dataclass(slots=True, eq=False)
@@ -19,10 +23,12 @@ class PendingForward:
     Attributes:
         success: None while the worker's ack is awaited.
         waiters: how many Forward calls wait for it.
+        sent: whether its message has left the outbox; the worker may have it then.
     """
 
     success: bool | None = None
     waiters: int = 0
+    sent: bool = False
     settled: trio.Event = field(default_factory=trio.Event)
 
     def settle(self, success: bool) -> None:
@@ -35,33 +41,71 @@ class PendingForward:
 class Outbox:
     """Two queues for one writer. Producers never wait: a full queue says so.
 
+    A queue is there only while something waits in it: most connections are idle mostly.
+
     Args:
         max_messages: data messages that may wait.
         max_bytes: bytes of data messages that may wait; one message always may.
+        stalled_after: seconds that one write may take before no more requests are taken.
     """
 
-    def __init__(self, *, max_messages: int, max_bytes: int) -> None:
-        self._control: deque[bytes] = deque()
-        self._data: deque[tuple[bytes, PendingForward]] = deque()
+    __slots__ = (
+        "_control", "_control_bytes", "_data", "_data_bytes", "_filled", "_full", "_max_bytes",
+        "_max_messages", "_stalled_after", "_write_began",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, max_messages: int, max_bytes: int, stalled_after: float = float("inf")
+    ) -> None:
+        self._control: deque[bytes] | None = None
+        self._data: deque[tuple[bytes, PendingForward]] | None = None
         self._data_bytes = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
+        self._control_bytes = 0
+        self._full = False
+        self._stalled_after = stalled_after
+        self._write_began = float("inf")
         self._filled = trio.Event()
 
     def put_control(self, message: bytes) -> bool:
         """Queue a message ahead of all data; False if the worker has stopped reading."""
-        if len(self._control) >= CONTROL_LIMIT:
+        if self._control is None:
+            self._control = deque()
+        elif len(self._control) >= CONTROL_LIMIT or self._control_bytes >= CONTROL_BYTES:
             return False
         self._control.append(message)
+        self._control_bytes += len(message)
         self._filled.set()
         return True
 
+    @property
+    def stalled(self) -> bool:
+        """Whether a write takes so long that the worker seems not to read."""
+        return trio.current_time() - self._write_began >= self._stalled_after
+
+    def write_begins(self) -> None:
+        """Note that a message is being written from now on."""
+        self._write_began = trio.current_time()
+
+    def write_ended(self) -> None:
+        """Note that it is written."""
+        self._write_began = float("inf")
+
     def put_data(self, message: bytes, forward: PendingForward) -> bool:
-        """Queue a request; False if as much waits already as may."""
-        if len(self._data) >= self._max_messages or (
-            self._data and self._data_bytes + len(message) > self._max_bytes
+        """Queue a request; False if the worker does not keep up.
+
+        Once as much waits as may, no more is taken until a quarter of that is left.
+        """
+        waiting = len(self._data) if self._data else 0
+        if waiting >= self._max_messages or (
+            waiting and self._data_bytes + len(message) > self._max_bytes
         ):
+            self._full = True
+        if self._full or self.stalled:
             return False
+        if self._data is None:
+            self._data = deque()
         self._data.append((message, forward))
         self._data_bytes += len(message)
         self._filled.set()
@@ -70,12 +114,22 @@ class Outbox:
     def get_nowait(self) -> bytes | None:
         """Take the next message; None if there is none. Settled requests are dropped."""
         if self._control:
-            return self._control.popleft()
+            control = self._control.popleft()
+            self._control_bytes -= len(control)
+            return control
+        self._control = None
         while self._data:
             message, forward = self._data.popleft()
             self._data_bytes -= len(message)
+            if (
+                len(self._data) <= self._max_messages * LOW_WATER
+                and self._data_bytes <= self._max_bytes * LOW_WATER
+            ):
+                self._full = False
             if forward.success is None:
+                forward.sent = True
                 return message
+        self._data = None
         return None
 
     async def get(self) -> bytes:
@@ -89,6 +143,7 @@ class Outbox:
 
     def take_control(self) -> list[bytes]:
         """Take all waiting control messages, for the last words before a close."""
-        messages = list(self._control)
-        self._control.clear()
+        messages = list(self._control or ())
+        self._control = None
+        self._control_bytes = 0
         return messages

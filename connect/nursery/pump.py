@@ -4,6 +4,7 @@ import trio
 import trio_websocket
 
 from connect.nursery.connection import Connection
+from connect.protocol.lifecycle import Disconnect, DisconnectReason
 
 __all__ = ["pump"]
 
@@ -18,6 +19,7 @@ async def pump(connection: Connection) -> None:
     seconds = connection.services.settings.timing.write
     while True:
         message = await connection.outbox.get()
+        connection.outbox.write_begins()
         with trio.move_on_after(seconds, shield=True) as scope:
             try:
                 await connection.socket.send_message(message)
@@ -31,5 +33,7 @@ async def pump(connection: Connection) -> None:
                 return
         if scope.cancelled_caught:
             connection.machine.write_stalled()
-            connection.end("write timed out")
+            connection.end(Disconnect(DisconnectReason.WRITE_STALLED, "write timed out"))
             return
+        connection.outbox.write_ended()
+        del message  # not held while the next one is awaited

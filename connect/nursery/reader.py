@@ -1,13 +1,16 @@
 """The one reader of a connection's socket: messages in, effects performed."""
 
+import json
+
 import trio
 import trio_websocket
 
 from connect.config.functions import FunctionConfigError
-from connect.errors import ConnectError, StoreUnavailable, Syscode, SyscodeError
+from connect.errors import ConnectError, LimitReached, StoreUnavailable, Syscode, SyscodeError
 from connect.nursery.connection import Connection
 from connect.nursery.handshake import connection_ready, join, publish
 from connect.nursery.health import StoreAway
+from connect.nursery.registration import SyncRefused
 from connect.nursery.replies import ReplyKeeper
 from connect.nursery.table import ConnectionTable
 from connect.nursery.work import extend_lease
@@ -15,6 +18,9 @@ from connect.protocol import machine as m
 from connect.protocol.messages.connect import v1 as pb
 
 __all__ = ["read"]
+
+# Refusals that the user of the worker can do something about; told by SYNC_FAILED.
+_TOLD = frozenset({Syscode.INVALID_FUNCTION_CONFIG, Syscode.TOO_MANY_FUNCTIONS})
 
 
 async def read(
@@ -24,7 +30,8 @@ async def read(
 
     Control messages take effect at once. Storing replies and extending leases happens in
     tasks of their own, so that a slow store delays no heartbeat; when
-    `Limits.store_tasks_per_connection` of them are busy, reading pauses.
+    `Limits.store_tasks_per_connection` of them are busy, reading pauses, and after
+    `Timing.reader_stuck` without any of them finishing the connection ends.
 
     Args:
         table: where the connection is entered once its worker has joined.
@@ -33,25 +40,30 @@ async def read(
     """
     try:
         while not connection.ending:
-            try:
-                data = await connection.socket.get_message()
-            except trio_websocket.ConnectionClosed as closed:
-                reason = closed.reason
-                connection.end(
-                    connection.machine.socket_closed(
-                        reason.code if reason else None, reason.reason if reason else None
-                    )
-                )
-                return
-            if isinstance(data, bytes):
-                effects = connection.machine.receive(data)
-            else:
-                effects = connection.machine.not_a_message()
-            for effect in effects:
+            # Nothing here holds a message while the next one is awaited.
+            for effect in await _receive(connection):
                 await _perform(connection, table, keeper, nursery, effect)
+                del effect
     except Exception:  # the last resort: one connection ends, not the gateway
         connection.log.exception("unforeseen failure in a connection")
         connection.apply(connection.machine.failed())
+
+
+async def _receive(connection: Connection) -> m.Effects:
+    """Wait for the next message; return what it means, nothing once the socket is closed."""
+    try:
+        data = await connection.socket.get_message()
+    except trio_websocket.ConnectionClosed as closed:
+        reason = closed.reason
+        connection.end(
+            connection.machine.socket_closed(
+                reason.code if reason else None, reason.reason if reason else None
+            )
+        )
+        return ()
+    if isinstance(data, bytes):
+        return connection.machine.receive(data)
+    return connection.machine.not_a_message()
 
 
 async def _perform(
@@ -61,18 +73,35 @@ async def _perform(
     nursery: trio.Nursery,
     effect: m.Effect,
 ) -> None:
-    connection.services.metrics.messages.labels(type(effect).__name__).inc()
+    if not isinstance(effect, m.PhaseChanged):
+        connection.services.metrics.messages.labels(type(effect).__name__).inc()
     match effect:
         case m.ReplyReceived():
-            await connection.store_slots.acquire()
-            connection.background.start_soon(keeper.keep, connection, effect)
+            if await _store_slot(connection, len(effect.response)):
+                connection.background.start_soon(keeper.keep, connection, effect)
         case m.ExtendLease():
-            await connection.store_slots.acquire()
-            connection.background.start_soon(extend_lease, connection, effect)
+            if await _store_slot(connection):
+                connection.background.start_soon(extend_lease, connection, effect)
         case m.Join(hello):
             await _join(connection, table, nursery, hello)
         case _:
             connection.apply((effect,))
+
+
+async def _store_slot(connection: Connection, size: int = 0) -> bool:
+    """Take one of the connection's store slots; False, and its end, if none gets free.
+
+    This is where a reader can get stuck: the worker sends faster than the store takes it.
+    """
+    slots = connection.store_slots
+    while slots.full:
+        with trio.move_on_after(connection.services.settings.timing.reader_stuck) as scope:
+            await slots.wait_release()
+        if scope.cancelled_caught:
+            connection.apply(connection.machine.reader_stuck())
+            return False
+    slots.take(size)
+    return True
 
 
 async def _join(
@@ -84,13 +113,14 @@ async def _join(
     services = connection.services
     machine = connection.machine
     connection.hello_received.set()
+    connection.id = hello.connection_id
     connection.log = connection.log.bind(
         connection_id=hello.connection_id, instance_id=hello.instance_id
     )
     started = trio.current_time()
     try:
         await table.make_room(hello.connection_id)
-        joined = connection.joined = await join(services, hello)
+        joined = connection.joined = await join(services, hello, connection.place)
         # Known here before executors can find it in the store.
         table.enter(connection)
         await publish(services, joined)
@@ -99,10 +129,15 @@ async def _join(
         connection.log.warning("worker refused", code=code, reason=str(error))
         tell = pb.SystemError(code=code, message=str(error))
         connection.apply(machine.join_failed(code, tell=tell))
+    except LimitReached as error:
+        # The hint travels before the close frame, whose reason has to be the syscode alone.
+        data = json.dumps({"retry_after": round(error.retry_after, 3)}).encode()
+        tell = pb.SystemError(code=error.code, message=error.message, data=data)
+        connection.apply(machine.limit_reached(error.code, tell=tell))
     except SyscodeError as error:
         connection.log.warning("worker refused", code=error.code, reason=error.message)
         tell = None
-        if error.code == Syscode.INVALID_FUNCTION_CONFIG:
+        if isinstance(error, SyncRefused) or error.code in _TOLD:
             tell = pb.SystemError(code=error.code, message=error.message)
         connection.apply(machine.join_failed(error.code, tell=tell))
     except StoreAway as error:
@@ -120,6 +155,7 @@ async def _join(
         nursery.start_soon(connection.write_statuses)
         connection.apply(machine.joined(connection_ready(services)))
         connection.opened.set()
+        connection.place.join()
         services.metrics.handshake_seconds.observe(trio.current_time() - started)
         connection.log.info(
             "worker connected", apps=sorted(joined.connection.groups), sdk=hello.sdk_language

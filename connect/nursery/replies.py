@@ -15,7 +15,7 @@ from connect.nursery.services import Services
 from connect.protocol.envelope import encode_message, encode_reply_ack
 from connect.protocol.machine import ReplyReceived, Send
 from connect.protocol.messages.connect import v1 as pb
-from connect.state.store import SavedResponse
+from connect.state.store import RefusedResponse, SavedResponse
 
 __all__ = ["ReplyKeeper"]
 
@@ -39,10 +39,12 @@ class _Kept:
 
     Attributes:
         connection: the one to acknowledge it over: where it came from last.
+        running: whether its worker was known to run the request when it came.
     """
 
     connection: Connection
     reply: ReplyReceived
+    running: bool
 
 
 class ReplyKeeper:
@@ -70,18 +72,22 @@ class ReplyKeeper:
         as much is kept already as may; there is no acknowledgement then, and the worker
         flushes it over HTTP. Gives back one of the connection's store slots.
 
+        A reply to a request that is over is acknowledged, and nothing else; one to a request
+        that another worker has changes nothing, and is not acknowledged.
+
         Cancelled, the reply may be lost; it is not acknowledged then.
         """
         try:
             if self._keep_again(connection, reply):
                 return
+            running = connection.runs(reply.fields.request_id)
             try:
-                saved = await self._save(connection, reply)
+                saved = await self._save(connection, reply, running=running)
             except StoreUnavailable:
-                self._hold(connection, reply)
+                self._hold(connection, reply, running=running)
                 return
         finally:
-            connection.store_slots.release()
+            connection.store_slots.release(len(reply.response))
         await self._settle(connection, reply, saved)
 
     async def run(self) -> None:
@@ -112,7 +118,7 @@ class ReplyKeeper:
 
     async def _retry(self, key: tuple[str, str], kept: _Kept, pushes: trio.Nursery) -> None:
         try:
-            saved = await self._save(kept.connection, kept.reply)
+            saved = await self._save(kept.connection, kept.reply, running=kept.running)
         except StoreUnavailable:
             return
         del self._kept[key]
@@ -129,7 +135,7 @@ class ReplyKeeper:
             kept.connection = connection
         return kept is not None
 
-    def _hold(self, connection: Connection, reply: ReplyReceived) -> None:
+    def _hold(self, connection: Connection, reply: ReplyReceived, *, running: bool) -> None:
         if self._keep_again(connection, reply):
             return
         limits = self._services.settings.limits
@@ -146,11 +152,13 @@ class ReplyKeeper:
             )
             return
         replies.labels("kept").inc()
-        self._kept[_key(connection, reply)] = _Kept(connection, reply)
+        self._kept[_key(connection, reply)] = _Kept(connection, reply, running)
         self._bytes += size
         self._filled.set()
 
-    async def _save(self, connection: Connection, reply: ReplyReceived) -> SavedResponse | None:
+    async def _save(
+        self, connection: Connection, reply: ReplyReceived, *, running: bool
+    ) -> SavedResponse | None:
         """Save a reply; None if that went wrong in a way that trying again does not mend.
 
         Raises:
@@ -164,7 +172,11 @@ class ReplyKeeper:
             with services.health.attempt():
                 # The session's environment, not the message's: a worker writes to its own.
                 return await services.store.responses.save(
-                    joined.env_id, request_id, reply.response
+                    joined.env_id,
+                    request_id,
+                    reply.response,
+                    instance_id=joined.connection.instance_id,
+                    running=running,
                 )
         except StoreUnavailable as error:
             connection.log.debug("reply not saved yet", request_id=request_id, error=str(error))
@@ -181,14 +193,28 @@ class ReplyKeeper:
             return
         services = self._services
         request_id = reply.fields.request_id
+        if saved.refused is not None:
+            services.metrics.replies.labels(saved.refused.name.lower()).inc()
+            connection.log.info(
+                "reply not kept", request_id=request_id, why=saved.refused.name.lower()
+            )
+        else:
+            services.metrics.replies.labels("saved" if saved.first else "repeated").inc()
+        if saved.refused is RefusedResponse.FOREIGN:
+            return
         connection.apply((Send(encode_message(_REPLY_ACK, encode_reply_ack(request_id))),))
         connection.forget_in_flight(request_id)
-        services.metrics.replies.labels("saved" if saved.first else "repeated").inc()
         lease = saved.lease
-        if lease is None or not lease.executor_host:
+        # What is stored is the first one; whoever waits has been told of that.
+        if not saved.first or lease is None or not lease.executor_host:
             return
         port = lease.executor_port or DEFAULT_EXECUTOR_PORT
-        if not await services.replies.reply(lease.executor_host, port, reply.response):
+        told = False
+        try:
+            told = await services.replies.reply(lease.executor_host, port, reply.response)
+        except Exception:  # the last resort: one push fails, not the gateway
+            connection.log.exception("unforeseen failure of a push", request_id=request_id)
+        if not told:
             services.metrics.replies.labels("not_pushed").inc()
             connection.log.info("executor not told; it polls", request_id=request_id)
 

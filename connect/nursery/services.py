@@ -7,8 +7,10 @@ from weakref import WeakValueDictionary
 
 from structlog.typing import FilteringBoundLogger
 
+from connect.config.defined import DefinedFunctions
 from connect.metrics import Metrics
 from connect.nursery.health import StoreHealth
+from connect.nursery.registration import Registration
 from connect.nursery.sync import Synced, SyncKey
 from connect.protocol.tokens import SessionTokens
 from connect.settings import Settings
@@ -36,6 +38,8 @@ class Services:
     Attributes:
         gateway_id: a ULID, new with every start of the process.
         now: unix time in seconds.
+        registration: the API to register apps at; None is the built-in registry.
+        defined: returns the loaded definitions, which registered functions are compared with.
         health: whether the store answers.
         synced: groups of connections that are open, which these share.
     """
@@ -48,5 +52,7 @@ class Services:
     metrics: Metrics
     log: FilteringBoundLogger
     now: Callable[[], float]
+    registration: Registration | None = None
+    defined: Callable[[], DefinedFunctions] = DefinedFunctions
     health: StoreHealth = field(default_factory=StoreHealth)
     synced: WeakValueDictionary[SyncKey, Synced] = field(default_factory=WeakValueDictionary)

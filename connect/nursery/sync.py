@@ -1,24 +1,28 @@
 """Sync of worker groups: from the code a worker brings to an app id and a sync id.
 
-The built-in registry of state.md's "Sync of a group": an app's id is the UUIDv5 of its
-environment and name, so that every gateway comes to the same one.
+In the built-in registry an app's id is the UUIDv5 of its environment and name, so that
+every gateway comes to the same one. With an outer API, `connect.nursery.registration`
+asks that for both ids.
 """
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 from connect.config.functions import RegisteredFunction, parse_functions
+from connect.nursery.registration import Registered
 from connect.protocol.messages.connect import v1 as pb
 from connect.state.hashes import group_hash
 from connect.state.records import AppRecord, GroupRecord
 from connect.state.store import StateStore
 
-__all__ = ["SyncKey", "Synced", "build_group", "register_again", "sync_group"]
+__all__ = ["Register", "SyncKey", "Synced", "build_group", "register_again", "sync_group"]
 
+Register: TypeAlias = Callable[[GroupRecord, Sequence[RegisteredFunction]], Awaitable[Registered]]
+"""Registers the app of a group at an outer API."""
 
 SyncKey: TypeAlias = tuple[str, str, str]
 """What two equal ones of `Synced` have in common."""
@@ -88,6 +92,8 @@ async def sync_group(
     functions: Sequence[RegisteredFunction],
     *,
     now: float,
+    register: Register | None = None,
+    on_sync: Callable[[AppRecord], None] = lambda app: None,
 ) -> Synced:
     """Give the group its app id and sync id, registering the app if need be.
 
@@ -96,9 +102,13 @@ async def sync_group(
 
     Args:
         now: unix time in seconds.
+        register: registers the app; None is the built-in registry. What the app brings is
+            stored in either case, for reads and invocations.
+        on_sync: called with an app that is registered anew.
 
     Raises:
         StoreUnavailable: the store did not answer.
+        ConnectError: as `register` raises it.
     """
     stored = await store.connections.group(group.env_id, group.hash)
     if (
@@ -114,13 +124,17 @@ async def sync_group(
             created_at=stored.created_at or group.created_at,
         )
         return Synced(group, _app(group, functions, synced_at=_unix(group.created_at)))
-    group = replace(
-        group,
-        app_id=str(uuid.uuid5(uuid.UUID(group.env_id), group.app_name)),
-        sync_id=str(uuid.uuid4()),
-    )
+    if register is None:
+        ids = Registered(
+            app_id=str(uuid.uuid5(uuid.UUID(group.env_id), group.app_name)),
+            sync_id=str(uuid.uuid4()),
+        )
+    else:
+        ids = await register(group, functions)
+    group = replace(group, app_id=ids.app_id, sync_id=ids.sync_id)
     app = _app(group, functions, synced_at=now)
     await store.apps.save(group.env_id, app)
+    on_sync(app)
     return Synced(group, app)
 
 

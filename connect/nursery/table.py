@@ -31,7 +31,7 @@ class ConnectionTable:
         """
         old = self._connections.get(connection_id)
         if old is not None:
-            old.end("replaced by a newer connection", (1008, "replaced by a newer connection"))
+            old.apply(old.machine.replaced())
             await old.finished.wait()
 
     def enter(self, connection: Connection) -> None:

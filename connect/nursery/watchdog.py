@@ -10,14 +10,20 @@ __all__ = ["watch"]
 async def watch(connection: Connection) -> None:
     """End the connection when its worker is too slow or too silent; wake only then.
 
-    WORKER_CONNECT has to come within `Timing.handshake`; after the handshake, more than
-    `Timing.heartbeat_misses` intervals without a heartbeat are too many (Connect
-    protocol, sections 3 and 4).
+    WORKER_CONNECT has to come within `Timing.handshake`, and the worker has to be joined
+    within `Timing.join` after that; from then on, more than `Timing.heartbeat_misses`
+    intervals without a heartbeat are too many (Connect protocol, sections 3 and 4).
+
+    The other deadlines stand where they may pass: that of writes in `pump`, that of
+    taking up what the worker sent in `reader`.
     """
     timing = connection.services.settings.timing
     with trio.move_on_after(timing.handshake):
         await connection.hello_received.wait()
     connection.apply(connection.machine.handshake_timed_out())
+    with trio.move_on_after(timing.join):
+        await connection.opened.wait()
+    connection.apply(connection.machine.join_timed_out())
 
     silence = timing.heartbeat_misses * timing.worker_heartbeat
     while True:

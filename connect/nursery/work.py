@@ -39,7 +39,7 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
         connection.log.exception("lease not extended", request_id=fields.request_id)
         return
     finally:
-        connection.store_slots.release()
+        connection.store_slots.release(0)
     services.metrics.lease_extensions.labels(result.outcome.name.lower()).inc()
     if result.lease_id is None:
         connection.forget_in_flight(fields.request_id)

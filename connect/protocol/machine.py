@@ -9,21 +9,42 @@ Rules are those of the Connect protocol, sections 3 (opening a connection) and 4
 (what flows on an open connection).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import IntEnum, StrEnum
-
 from ulid import ULID
 
 from connect.errors import MalformedMessage, Syscode
 from connect.protocol import envelope
 from connect.protocol.codec import decode
+from connect.protocol.effects import (
+    AckReceived,
+    Close,
+    Effect,
+    Effects,
+    ExtendLease,
+    HeartbeatReceived,
+    Join,
+    MessageIgnored,
+    PhaseChanged,
+    ReplyReceived,
+    RouteStopped,
+    Send,
+    StatusReceived,
+    StoreStatus,
+)
+from connect.protocol.lifecycle import (
+    Disconnect,
+    DisconnectReason,
+    Phase,
+    PhaseReason,
+    Side,
+    socket_disconnect,
+)
 from connect.protocol.messages.connect import v1 as pb
 
 __all__ = [
     "AckReceived",
     "Close",
     "ConnectionMachine",
+    "Disconnect",
     "DisconnectReason",
     "Effect",
     "Effects",
@@ -33,9 +54,12 @@ __all__ = [
     "Join",
     "MessageIgnored",
     "Phase",
+    "PhaseChanged",
+    "PhaseReason",
     "ReplyReceived",
     "RouteStopped",
     "Send",
+    "Side",
     "StatusReceived",
     "StoreStatus",
     "is_ulid",
@@ -44,132 +68,14 @@ __all__ = [
 Kind = pb.GatewayMessageType
 
 # WebSocket close codes (RFC 6455, section 7.4.1).
-NORMAL = 1000
 GOING_AWAY = 1001
 INVALID_DATA = 1007
 POLICY_VIOLATION = 1008
-TOO_BIG = 1009
 INTERNAL_ERROR = 1011
+TRY_AGAIN_LATER = 1013  # registered later, by IANA
 
 # How many failed status writes in a row a connection survives, however long they take.
 STORE_FAILURES_TOLERATED = 2
-
-
-class DisconnectReason(StrEnum):
-    """Reasons to record for a closed connection (WorkerDisconnectReason, section 2)."""
-
-    WORKER_SHUTDOWN = "WORKER_SHUTDOWN"
-    UNEXPECTED = "UNEXPECTED"
-    GATEWAY_DRAINING = "GATEWAY_DRAINING"
-    CONSECUTIVE_HEARTBEATS_MISSED = "CONSECUTIVE_HEARTBEATS_MISSED"
-    MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
-
-
-class Phase(IntEnum):
-    """How far a connection has come. A phase only ever grows."""
-
-    HANDSHAKING = 0  # GATEWAY_HELLO is out, WORKER_CONNECT is awaited
-    JOINING = 1  # credentials are checked, the worker's groups synced
-    CONNECTED = 2  # joined; WORKER_READY is awaited
-    READY = 3  # takes requests
-    DRAINING = 4  # takes no new requests, finishes what it has
-    DISCONNECTING = 5  # a close is on its way
-    CLOSED = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Write this message, ahead of data that waits."""
-
-    message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Authenticate the worker, sync its apps, and tell the machine how that went."""
-
-    hello: pb.WorkerConnectRequestData
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatReceived:
-    """Stamp the time, store status and heartbeat, answer GATEWAY_HEARTBEAT."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStatus:
-    """The connection's stored status has to become `ConnectionMachine.status`."""
-
-
-@dataclass(frozen=True, slots=True)
-class RouteStopped:
-    """No more forwards: those whose ack is still awaited fail."""
-
-
-@dataclass(frozen=True, slots=True)
-class AckReceived:
-    """The worker has the request: the waiting Forward succeeds."""
-
-    request_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExtendLease:
-    """Extend the lease in the store and answer with the new lease id, or none."""
-
-    fields: envelope.ExtendLeaseFields
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyReceived:
-    """Save the reply, tell the executor, and only then acknowledge it."""
-
-    fields: envelope.ResponseFields
-    response: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StatusReceived:
-    """What the worker says of itself; for display."""
-
-    status: pb.WorkerStatusData
-
-
-@dataclass(frozen=True, slots=True)
-class MessageIgnored:
-    """A message without effect, for the log."""
-
-    kind: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """End the connection with this close frame.
-
-    Attributes:
-        disconnect: the reason to record (a WorkerDisconnectReason name or a syscode).
-    """
-
-    code: int
-    reason: str
-    disconnect: str
-
-
-Effect = (
-    Send
-    | Join
-    | HeartbeatReceived
-    | StoreStatus
-    | RouteStopped
-    | AckReceived
-    | ExtendLease
-    | ReplyReceived
-    | StatusReceived
-    | MessageIgnored
-    | Close
-)
-Effects = Sequence[Effect]
 
 # Messages without a payload never change: built once.
 _HELLO = envelope.encode_message(Kind.GATEWAY_HELLO)
@@ -196,13 +102,16 @@ class ConnectionMachine:
         phase: the phase in memory; never goes back.
     """
 
-    __slots__ = ("_draining_told", "_manual_readiness", "_store_failures", "phase")
+    __slots__ = (
+        "_gateway_drains", "_manual_readiness", "_shown", "_store_failures", "phase",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.phase = Phase.HANDSHAKING
         self._manual_readiness = False
-        # False while a gateway's drain has reached memory but not yet the store.
-        self._draining_told = True
+        self._gateway_drains = False
+        # The status that the store goes on to show while a drain has reached memory only.
+        self._shown: pb.ConnectionStatus | None = None
         self._store_failures = 0
 
     @property
@@ -210,8 +119,8 @@ class ConnectionMachine:
         """The ConnectionStatus that the store should show for this connection.
 
         While a gateway drains, the store goes on to say what it said before, until
-        `drain_over` (section 4, "Watchdog and drain"): the worker gets time to
-        reconnect elsewhere.
+        `hand_over` or `drain_over` (section 4, "Watchdog and drain"): the worker gets
+        time to reconnect elsewhere.
         """
         match self.phase:
             case Phase.HANDSHAKING | Phase.JOINING | Phase.CONNECTED:
@@ -219,11 +128,7 @@ class ConnectionMachine:
             case Phase.READY:
                 return pb.ConnectionStatus.READY
             case Phase.DRAINING:
-                return (
-                    pb.ConnectionStatus.DRAINING
-                    if self._draining_told
-                    else pb.ConnectionStatus.READY
-                )
+                return pb.ConnectionStatus.DRAINING if self._shown is None else self._shown
             case Phase.DISCONNECTING:
                 return pb.ConnectionStatus.DISCONNECTING
             case Phase.CLOSED:
@@ -237,23 +142,31 @@ class ConnectionMachine:
     @property
     def awaits_drain_write(self) -> bool:
         """Whether a Forward should wait until DRAINING is stored before it fails."""
-        return self.phase is Phase.DRAINING and not self._draining_told
+        return self.phase is Phase.DRAINING and self._gateway_drains
 
     # Opening
 
     def opened(self, *, gateway_draining: bool) -> Effects:
         """Start the handshake on a socket that has just been accepted."""
         if gateway_draining:
-            return self._close(
-                GOING_AWAY, Syscode.GATEWAY_CLOSING, DisconnectReason.GATEWAY_DRAINING
-            )
+            return self._close_for_drain()
         return (Send(_HELLO),)
 
     def handshake_timed_out(self) -> Effects:
         """End a connection whose WORKER_CONNECT did not come in time."""
         if self.phase is not Phase.HANDSHAKING:
             return ()
-        return self._close(POLICY_VIOLATION, Syscode.HELLO_TIMEOUT)
+        return self._close(
+            POLICY_VIOLATION, Syscode.HELLO_TIMEOUT, DisconnectReason.HANDSHAKE_TIMEOUT
+        )
+
+    def join_timed_out(self) -> Effects:
+        """End a connection whose worker could not be joined in time; that is our side's doing."""
+        if self.phase is not Phase.JOINING:
+            return ()
+        return self._close(
+            INTERNAL_ERROR, Syscode.INTERNAL_ERROR, DisconnectReason.HANDSHAKE_TIMEOUT
+        )
 
     def joined(self, ready: pb.GatewayConnectionReadyData) -> Effects:
         """Finish the handshake: the worker is known, its apps synced, its status stored.
@@ -263,8 +176,11 @@ class ConnectionMachine:
         """
         if self.phase is not Phase.JOINING:
             return ()
-        self.phase = Phase.CONNECTED if self._manual_readiness else Phase.READY
-        return (Send(envelope.encode_message(Kind.GATEWAY_CONNECTION_READY, bytes(ready))),)
+        phase = Phase.CONNECTED if self._manual_readiness else Phase.READY
+        return (
+            self._advance(phase, PhaseReason.JOINED),
+            Send(envelope.encode_message(Kind.GATEWAY_CONNECTION_READY, bytes(ready))),
+        )
 
     def join_failed(
         self, code: str, *, internal: bool = False, tell: pb.SystemError | None = None
@@ -279,8 +195,25 @@ class ConnectionMachine:
         effects: list[Effect] = []
         if tell is not None and self.phase is Phase.JOINING:
             effects.append(Send(envelope.encode_message(Kind.SYNC_FAILED, bytes(tell))))
-        effects += self._close(INTERNAL_ERROR if internal else POLICY_VIOLATION, code)
+        if internal:
+            effects += self._close(INTERNAL_ERROR, code, DisconnectReason.INTERNAL_ERROR)
+        else:
+            effects += self._close(POLICY_VIOLATION, code, DisconnectReason.HANDSHAKE_REFUSED)
         return effects
+
+    def limit_reached(self, code: str, *, tell: pb.SystemError) -> Effects:
+        """End a handshake because of a limit: the worker may try again later.
+
+        Args:
+            code: the syscode to close with.
+            tell: the reason and a hint when to come again. It is sent as SYNC_FAILED, by which
+                every SDK fails the attempt and makes another; of close reasons, some give
+                up at those they don't know.
+        """
+        if self.phase is not Phase.JOINING:
+            return ()
+        told = Send(envelope.encode_message(Kind.SYNC_FAILED, bytes(tell)))
+        return (told, *self._close(TRY_AGAIN_LATER, code, DisconnectReason.LIMIT_REACHED))
 
     # Messages
 
@@ -301,21 +234,23 @@ class ConnectionMachine:
     def not_a_message(self) -> Effects:
         """Take something that is no ConnectMessage, such as a text message."""
         return self._close(
-            INVALID_DATA, "failed to unmarshal Protobuf", DisconnectReason.UNEXPECTED
+            INVALID_DATA, "failed to unmarshal Protobuf", DisconnectReason.INVALID_MESSAGE
         )
 
     def _receive_hello(self, kind: int, payload: bytes) -> Effects:
         if kind != Kind.WORKER_CONNECT:
-            return self._close(POLICY_VIOLATION, Syscode.HELLO_INVALID_MESSAGE)
+            return self._refuse_hello(Syscode.HELLO_INVALID_MESSAGE)
         try:
             hello = decode(pb.WorkerConnectRequestData, payload)
         except MalformedMessage:
-            return self._close(POLICY_VIOLATION, Syscode.HELLO_INVALID_PAYLOAD)
+            return self._refuse_hello(Syscode.HELLO_INVALID_PAYLOAD)
         if not is_ulid(hello.connection_id) or not hello.instance_id or not hello.apps:
-            return self._close(POLICY_VIOLATION, Syscode.HELLO_INVALID_PAYLOAD)
+            return self._refuse_hello(Syscode.HELLO_INVALID_PAYLOAD)
         self._manual_readiness = hello.worker_manual_readiness_ack
-        self.phase = Phase.JOINING
-        return (Join(hello),)
+        return (self._advance(Phase.JOINING, PhaseReason.WORKER_CONNECT), Join(hello))
+
+    def _refuse_hello(self, code: Syscode) -> Effects:
+        return self._close(POLICY_VIOLATION, code, DisconnectReason.HANDSHAKE_REFUSED)
 
     def _receive_open(self, kind: int, payload: bytes) -> Effects:
         match kind:
@@ -347,31 +282,31 @@ class ConnectionMachine:
         except MalformedMessage:
             match kind:
                 case Kind.WORKER_REQUEST_ACK:
-                    return self._close(POLICY_VIOLATION, Syscode.ACK_INVALID_PAYLOAD)
+                    return self._refuse_work(POLICY_VIOLATION, Syscode.ACK_INVALID_PAYLOAD)
                 case Kind.WORKER_REPLY:
-                    return self._close(INTERNAL_ERROR, Syscode.INTERNAL_ERROR)
+                    return self._refuse_work(INTERNAL_ERROR, Syscode.INTERNAL_ERROR)
                 case _:
-                    return self._close(POLICY_VIOLATION, Syscode.EXTEND_LEASE_INVALID_PAYLOAD)
+                    return self._refuse_work(POLICY_VIOLATION, Syscode.EXTEND_LEASE_INVALID_PAYLOAD)
         if not is_ulid(extend.lease_id):
-            return self._close(POLICY_VIOLATION, Syscode.EXTEND_LEASE_INVALID_PAYLOAD)
+            return self._refuse_work(POLICY_VIOLATION, Syscode.EXTEND_LEASE_INVALID_PAYLOAD)
         return (ExtendLease(extend),)
+
+    def _refuse_work(self, code: int, syscode: Syscode) -> Effects:
+        return self._close(code, syscode, DisconnectReason.INVALID_MESSAGE)
 
     def _receive_ready(self) -> Effects:
         if self.phase is Phase.CONNECTED:
-            self.phase = Phase.READY
-            return (StoreStatus(),)
-        if self.awaits_drain_write:
-            return self._close(
-                GOING_AWAY, Syscode.GATEWAY_CLOSING, DisconnectReason.GATEWAY_DRAINING
-            )
+            return (self._advance(Phase.READY, PhaseReason.WORKER_READY), StoreStatus())
+        if self._gateway_drains:
+            return self._close_for_drain()
         return (MessageIgnored(Kind.WORKER_READY, f"the connection is {self.phase.name}"),)
 
     def _receive_pause(self) -> Effects:
         if self.phase is Phase.DRAINING:
-            self._draining_told = True
+            self._shown = None
             return (StoreStatus(),)
-        self.phase = Phase.DRAINING
-        return (RouteStopped(), StoreStatus())
+        moved = self._advance(Phase.DRAINING, PhaseReason.WORKER_PAUSE)
+        return (moved, RouteStopped(), StoreStatus())
 
     def _receive_late(self, data: bytes) -> Effects:
         """Keep a reply that arrives while the connection is being closed (section 4)."""
@@ -389,46 +324,54 @@ class ConnectionMachine:
         """Start draining, because the gateway does.
 
         A connection that has not finished its handshake is closed. One that has is told
-        GATEWAY_CLOSING; its stored status stays until `drain_over`.
+        GATEWAY_CLOSING; its stored status stays until `hand_over` or `drain_over`.
         """
         match self.phase:
             case Phase.HANDSHAKING | Phase.JOINING:
-                return self._close(
-                    GOING_AWAY, Syscode.GATEWAY_CLOSING, DisconnectReason.GATEWAY_DRAINING
-                )
-            case Phase.CONNECTED:
-                self.phase = Phase.DRAINING
-                return (RouteStopped(), Send(_CLOSING))
-            case Phase.READY:
-                self.phase = Phase.DRAINING
-                self._draining_told = False
-                return (RouteStopped(), Send(_CLOSING))
+                return self._close_for_drain()
+            case Phase.CONNECTED | Phase.READY:
+                self._gateway_drains = True
+                self._shown = pb.ConnectionStatus(self.status)
+                moved = self._advance(Phase.DRAINING, PhaseReason.GATEWAY_DRAINING)
+                return (moved, Send(_CLOSING))
             case Phase.DRAINING:
+                self._gateway_drains = True
                 return (Send(_CLOSING),)
             case _:
                 return ()
 
-    def drain_over(self) -> Effects:
-        """End the gateway's drain of this connection: store DRAINING, then close."""
-        if self.phase >= Phase.DISCONNECTING:
+    def hand_over(self) -> Effects:
+        """Let the store say DRAINING: the worker has had time to reconnect elsewhere."""
+        if self.phase is not Phase.DRAINING:
             return ()
-        self._draining_told = True
-        return (
-            StoreStatus(),
-            *self._close(GOING_AWAY, Syscode.GATEWAY_CLOSING, DisconnectReason.GATEWAY_DRAINING),
-        )
+        self._shown = None
+        return (StoreStatus(),)
+
+    def drain_over(self) -> Effects:
+        """End the gateway's drain of this connection, whose DRAINING is stored: close it."""
+        return self._close_for_drain()
 
     def heartbeats_missed(self) -> Effects:
         """End a connection whose worker has been silent for too long."""
         return self._close(
             POLICY_VIOLATION,
-            DisconnectReason.CONSECUTIVE_HEARTBEATS_MISSED,
+            str(DisconnectReason.CONSECUTIVE_HEARTBEATS_MISSED),
             DisconnectReason.CONSECUTIVE_HEARTBEATS_MISSED,
         )
 
     def write_stalled(self) -> Effects:
         """End a connection whose worker does not read."""
-        return self._close(GOING_AWAY, "write timed out", DisconnectReason.UNEXPECTED)
+        return self._close(GOING_AWAY, "write timed out", DisconnectReason.WRITE_STALLED)
+
+    def reader_stuck(self) -> Effects:
+        """End a connection from which nothing more can be taken up; that is our side's doing."""
+        return self._close(INTERNAL_ERROR, Syscode.INTERNAL_ERROR, DisconnectReason.READER_STUCK)
+
+    def replaced(self) -> Effects:
+        """End a connection whose worker has dialled again with the same id."""
+        return self._close(
+            POLICY_VIOLATION, "replaced by a newer connection", DisconnectReason.REPLACED
+        )
 
     def store_answered(
         self, *, failed: bool, outage: float = 0.0, tolerated: float = 0.0
@@ -448,13 +391,15 @@ class ConnectionMachine:
         self._store_failures += 1
         if self._store_failures <= STORE_FAILURES_TOLERATED or outage <= tolerated:
             return ()
-        return self._close(INTERNAL_ERROR, Syscode.INTERNAL_ERROR)
+        return self._close(
+            INTERNAL_ERROR, Syscode.INTERNAL_ERROR, DisconnectReason.STORE_UNAVAILABLE
+        )
 
     def failed(self) -> Effects:
         """End a connection in which something unforeseen went wrong on our side."""
-        return self._close(INTERNAL_ERROR, Syscode.INTERNAL_ERROR)
+        return self._close(INTERNAL_ERROR, Syscode.INTERNAL_ERROR, DisconnectReason.INTERNAL_ERROR)
 
-    def socket_closed(self, code: int | None, reason: str | None) -> str:
+    def socket_closed(self, code: int | None, reason: str | None) -> Disconnect:
         """Note that the socket is closed.
 
         Args:
@@ -462,17 +407,20 @@ class ConnectionMachine:
             reason: its reason.
 
         Returns:
-            The disconnect reason to record: the worker's own, MESSAGE_TOO_LARGE for a
-            close with 1009, UNEXPECTED for an empty one.
+            What to record; see `socket_disconnect`.
         """
         self.phase = Phase.CLOSED
-        if code == TOO_BIG:
-            return DisconnectReason.MESSAGE_TOO_LARGE
-        return reason or DisconnectReason.UNEXPECTED
+        return socket_disconnect(code, reason)
 
-    def _close(self, code: int, reason: str, disconnect: str | None = None) -> Effects:
+    def _advance(self, phase: Phase, reason: PhaseReason) -> PhaseChanged:
+        self.phase = phase
+        return PhaseChanged(phase, reason)
+
+    def _close_for_drain(self) -> Effects:
+        return self._close(GOING_AWAY, Syscode.GATEWAY_CLOSING, DisconnectReason.GATEWAY_DRAINING)
+
+    def _close(self, code: int, detail: str, reason: DisconnectReason) -> Effects:
         if self.phase >= Phase.DISCONNECTING:
             return ()
-        stopped = (RouteStopped(),) if self.phase >= Phase.READY else ()
         self.phase = Phase.DISCONNECTING
-        return (*stopped, Close(code, str(reason), disconnect or str(reason)))
+        return (Close(Disconnect(reason, str(detail), Side.GATEWAY, code)),)

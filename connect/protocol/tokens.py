@@ -8,6 +8,7 @@ import hmac
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,31 +50,46 @@ class SessionTokens:
     """Issues and verifies the tokens that admit workers to a gateway.
 
     A token is a JWT, HS256, signed with a secret that all API processes and gateways
-    of a deployment share.
+    of a deployment share. It is looked at when a worker connects, and never again: the
+    connection outlives it.
 
     Args:
         secret: the shared secret; should be 32 bytes or longer.
+        accepted: further secrets by which tokens may be signed: the one before, or the next.
         lifetime: seconds for which a token is valid.
         now: the current time, in unix seconds.
 
     Raises:
-        ConfigurationError: the secret is empty or is a public key by mistake.
+        ConfigurationError: a secret is empty or is a public key by mistake.
     """
 
-    def __init__(self, secret: str, *, lifetime: float, now: Callable[[], float]) -> None:
-        if not secret:
-            raise ConfigurationError("the session secret is empty")
-        # HMAC itself fills a short key up with zeros: this changes no signature, but
-        # keeps PyJWT from warning on every token.
-        self._key = secret.encode().ljust(_HMAC_KEY_BYTES, b"\0")
+    def __init__(
+        self,
+        secret: str,
+        *,
+        accepted: Iterable[str] = (),
+        lifetime: float,
+        now: Callable[[], float],
+    ) -> None:
         self._lifetime = lifetime
         self._now = now
-        try:
-            jwt.encode({}, self._key, algorithm=_ALGORITHM)
-        except jwt.InvalidKeyError:
-            raise ConfigurationError(
-                "the session secret is an asymmetric key; it must be a random text"
-            ) from None
+        self._keys = _hmac_keys(secret, accepted)
+
+    def replace(self, secret: str, accepted: Iterable[str] = ()) -> None:
+        """Take other secrets from now on, all at once; open connections are not touched.
+
+        Where several processes share the secret, none is to refuse what another one issues:
+        let all accept the new one, then all issue by it, and let the old one go when the
+        last token by it has expired.
+
+        Args:
+            secret: what tokens are signed with.
+            accepted: by what else they may be signed.
+
+        Raises:
+            ConfigurationError: as the constructor; nothing has changed then.
+        """
+        self._keys = _hmac_keys(secret, accepted)
 
     def issue(self, account_id: str, env_id: str, *, apps_per_connection: int) -> str:
         """Return a new token.
@@ -94,7 +110,7 @@ class SessionTokens:
             "env": env_id,
             "entitlements": {"appsPerConnection": apps_per_connection},
         }
-        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+        return jwt.encode(claims, self._keys[0], algorithm=_ALGORITHM)
 
     def verify(self, token: str) -> Session:
         """Return what a token says, once all of it is right.
@@ -127,10 +143,21 @@ class SessionTokens:
             raise _refused("the session token is missing")
         if len(token) > _LONGEST_TOKEN:
             raise _refused("the session token is too long")
+        *others, last = self._keys
+        for key in others:
+            with suppress(jwt.InvalidSignatureError):
+                return self._decode_by(key, token)
+        try:
+            return self._decode_by(last, token)
+        except jwt.InvalidSignatureError:
+            raise _refused("the session token's signature is wrong") from None
+
+    def _decode_by(self, key: bytes, token: str) -> dict[str, Any]:
+        """Return the claims of a token; raises jwt.InvalidSignatureError if another key made it."""
         try:
             return jwt.decode(
                 token,
-                self._key,
+                key,
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
                 issuer=_ISSUER,
@@ -143,7 +170,7 @@ class SessionTokens:
                 },
             )
         except jwt.InvalidSignatureError:
-            reason = "the session token's signature is wrong"
+            raise
         except jwt.InvalidAlgorithmError:
             reason = "the session token's algorithm is not HS256"
         except jwt.InvalidIssuerError:
@@ -157,6 +184,25 @@ class SessionTokens:
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             reason = "the session token is not a valid JWT"
         raise _refused(reason)
+
+
+def _hmac_keys(secret: str, accepted: Iterable[str]) -> tuple[bytes, ...]:
+    """Return the keys of session secrets, the signing one first."""
+    keys = []
+    for each in (secret, *accepted):
+        if not each:
+            raise ConfigurationError("the session secret is empty")
+        # HMAC itself fills a short key up with zeros: this changes no signature, but
+        # keeps PyJWT from warning on every token.
+        key = each.encode().ljust(_HMAC_KEY_BYTES, b"\0")
+        try:
+            jwt.encode({}, key, algorithm=_ALGORITHM)
+        except jwt.InvalidKeyError:
+            raise ConfigurationError(
+                "the session secret is an asymmetric key; it must be a random text"
+            ) from None
+        keys.append(key)
+    return tuple(keys)
 
 
 def _refused(reason: str) -> SyscodeError:
@@ -216,16 +262,26 @@ class SigningKeys:
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
-        accepted: set[bytes] = set()
-        for key in keys:
-            prefix, _ = _split_signing_key(key)
-            if not prefix:
-                raise ConfigurationError(
-                    "a signing key lacks its prefix: expected signkey-<env>-<hex digits>"
-                )
-            for form in (key, hash_signing_key(key)):
-                accepted |= {_digest(form), _digest(form.removeprefix(prefix))}
-        self._accepted = tuple(accepted)
+        self._accepted = _accepted_digests(keys)
+
+    def replace(self, keys: Iterable[str]) -> None:
+        """Admit by other keys from now on, all at once; open connections are not touched.
+
+        Several keys are valid at once: give the old ones and the new, bring the new one to
+        the workers, then leave the old ones out.
+
+        Raises:
+            ConfigurationError: a key has another form, or there is none where there were
+                some: a running service does not begin to let everyone in. Nothing has
+                changed then.
+        """
+        accepted = _accepted_digests(keys)
+        if self._accepted and not accepted:
+            raise ConfigurationError(
+                "the last signing key cannot be taken from a running service: "
+                "it would let everyone in"
+            )
+        self._accepted = accepted
 
     @property
     def required(self) -> bool:
@@ -256,6 +312,20 @@ class SigningKeys:
         """Return the key in an Authorization header, or None if it holds no bearer key."""
         scheme, _, key = (header or "").strip().partition(" ")
         return (key.strip() or None) if scheme.lower() == "bearer" else None
+
+
+def _accepted_digests(keys: Iterable[str]) -> tuple[bytes, ...]:
+    """Return the digests of all forms in which these keys may be presented."""
+    accepted: set[bytes] = set()
+    for key in keys:
+        prefix, _ = _split_signing_key(key)
+        if not prefix:
+            raise ConfigurationError(
+                "a signing key lacks its prefix: expected signkey-<env>-<hex digits>"
+            )
+        for form in (key, hash_signing_key(key)):
+            accepted |= {_digest(form), _digest(form.removeprefix(prefix))}
+    return tuple(accepted)
 
 
 def _digest(text: str) -> bytes:

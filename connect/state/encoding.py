@@ -280,6 +280,7 @@ def encode_gateway(record: GatewayRecord) -> str:
             "endpoint": record.endpoint,
             "version": record.version,
             "connections": record.connections,
+            "admin": record.admin,
         },
     )
 
@@ -307,6 +308,7 @@ def decode_gateway(value: bytes | str) -> GatewayRecord:
         endpoint=fields.text("endpoint"),
         version=fields.text("version"),
         connections=fields.integer("connections"),
+        admin=fields.text("admin"),
     )
 
 

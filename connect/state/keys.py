@@ -166,6 +166,10 @@ class Keys:
         """String with a TTL: when the group was created that lost its last connection."""
         return f"{{{env_id}}}:ix:created:{group_hash}"
 
+    def abandoned(self, env_id: str, request_id: str) -> str:
+        """String with a TTL: the request ended without a response; a late one is not kept."""
+        return f"{{{env_id}}}:ix:abandoned:{request_id}"
+
     def apps(self, env_id: str) -> str:
         """Hash: app id to app JSON (the built-in registry)."""
         return f"{{{env_id}}}:registry:apps"

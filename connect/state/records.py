@@ -103,6 +103,7 @@ class GatewayRecord:
         grpc_port: port of its RPC; 0 when unknown (then the default port holds).
         port: port of its WebSocket listener; 0 when unknown.
         endpoint: the WebSocket URL it hands to workers, when it has a public one.
+        admin: base URL of its maintenance API; on loopback it holds on its host only.
     """
 
     id: str
@@ -116,6 +117,7 @@ class GatewayRecord:
     endpoint: str = ""
     version: str = ""
     connections: int = 0
+    admin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

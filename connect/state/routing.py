@@ -121,24 +121,55 @@ class RedisRoutingStore:
             ),
         )
 
-    async def complete(self, env_id: str, request_id: str, instance_id: str | None) -> None:
+    async def complete(
+        self,
+        env_id: str,
+        request_id: str,
+        instance_id: str | None,
+        *,
+        executor: tuple[str, int] | None = None,
+        keep_response: bool = False,
+    ) -> bool:
+        whose = executor or ("", 0)
+        for _ in range(_QUESTIONS):
+            match await self._complete(env_id, request_id, instance_id, whose, keep_response):
+                case [b"done"]:
+                    return True
+                case [b"taken"]:
+                    return False
+                case [b"assigned", instance]:
+                    instance_id = instance.decode()
+                case reply:
+                    raise AssertionError(f"complete.lua answered {reply!r}")
+        raise AssertionError("complete.lua asks for a worker that it was given")
+
+    async def _complete(
+        self,
+        env_id: str,
+        request_id: str,
+        instance_id: str | None,
+        executor: tuple[str, int],
+        keep_response: bool,
+    ) -> Reply:
         keys = self.keys
         script_keys = [
             *keys.indexed_keys(env_id),
             keys.lease(env_id, request_id),
             keys.response(env_id, request_id),
+            keys.request_worker(env_id, request_id),
+            keys.abandoned(env_id, request_id),
         ]
-        args: list[Argument] = [*keys.indexed_args(env_id, int(self.now() * 1000))]
+        args: list[Argument] = [
+            *keys.indexed_args(env_id, int(self.now() * 1000)),
+            request_id,
+            *executor,
+            int(self.timing.buffered_response * 1000),
+            int(keep_response),
+        ]
         if instance_id is not None:
             script_keys += (
                 keys.capacity(env_id, instance_id),
                 keys.requests(env_id, instance_id),
-                keys.request_worker(env_id, request_id),
             )
-            args += (
-                worker_hash(instance_id),
-                request_id,
-                instance_id,
-                int(self.timing.capacity * 1000),
-            )
-        await self.commands.run(_COMPLETE, script_keys, args)
+            args += (instance_id, worker_hash(instance_id), int(self.timing.capacity * 1000))
+        return await self.commands.run(_COMPLETE, script_keys, args)

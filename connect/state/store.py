@@ -38,6 +38,7 @@ __all__ = [
     "LeaseStore",
     "NoRoute",
     "NoRouteReason",
+    "RefusedResponse",
     "ResponseStore",
     "RoutingStore",
     "SavedResponse",
@@ -161,7 +162,7 @@ class AlreadyLeased:
 
 @dataclass(frozen=True, slots=True)
 class Buffered:
-    """A response was already buffered; it is taken out of the buffer."""
+    """A response is buffered already; it stays there until `RoutingStore.complete`."""
 
     response: bytes
 
@@ -215,7 +216,7 @@ class RoutingStore(Protocol):
     """The two scripts that bracket a request: one round trip each."""
 
     async def acquire(self, request: AcquireRequest) -> AcquireOutcome:
-        """Take a buffered response, or route, lease and assign, in one round trip.
+        """Return a buffered response, or route, lease and assign, in one round trip.
 
         A candidate is READY, its heartbeat at most two worker intervals old, its
         group serves the function, its gateway is among those given, and its worker has
@@ -229,8 +230,31 @@ class RoutingStore(Protocol):
         """
         ...
 
-    async def complete(self, env_id: str, request_id: str, instance_id: str | None) -> None:
-        """Un-assign the request from the instance, delete its lease and response."""
+    async def complete(
+        self,
+        env_id: str,
+        request_id: str,
+        instance_id: str | None,
+        *,
+        executor: tuple[str, int] | None = None,
+        keep_response: bool = False,
+    ) -> bool:
+        """Un-assign the request from the instance, delete its lease and response.
+
+        A response that comes later is not kept; see `ResponseStore.save`.
+
+        Args:
+            instance_id: the worker that the request is assigned to; None to have that
+                found out, at the cost of another round trip if there is one.
+            executor: host and port of the executor that is done with the request; None
+                whoever waits for it.
+            keep_response: leave a buffered response in the buffer, for an executor that has
+                not seen one.
+
+        Returns:
+            False if the lease names another executor, which waits for the reply now:
+            nothing is done then.
+        """
         ...
 
 
@@ -307,6 +331,13 @@ class CapacityStore(Protocol):
         ...
 
 
+class RefusedResponse(Enum):
+    """Why a response was not kept."""
+
+    LATE = auto()  # nobody waits: the request is over, or never was
+    FOREIGN = auto()  # another worker has the request
+
+
 @dataclass(frozen=True, slots=True)
 class SavedResponse:
     """Outcome of saving a response.
@@ -314,17 +345,35 @@ class SavedResponse:
     Attributes:
         first: False if another response was there before, which then stays.
         lease: the request's lease, if any: it names the executor to tell.
+        refused: why nothing was kept; None where this response or another one is.
     """
 
     first: bool
     lease: LeaseRecord | None
+    refused: RefusedResponse | None = None
 
 
 class ResponseStore(Protocol):
     """Replies of workers, kept until their executor has them."""
 
-    async def save(self, env_id: str, request_id: str, response: bytes) -> SavedResponse:
-        """Keep the response for `Timing.buffered_response`; the first write wins."""
+    async def save(
+        self,
+        env_id: str,
+        request_id: str,
+        response: bytes,
+        *,
+        instance_id: str = "",
+        running: bool = True,
+    ) -> SavedResponse:
+        """Keep the response for `Timing.buffered_response`; the first write wins.
+
+        Args:
+            instance_id: the worker that sends it; empty where that is not known.
+            running: whether the sender is known to run the request. If not, the response is
+                kept only while the request is leased, and not to another worker. If so, also
+                without a lease, which may have been lost with the store's data, unless the
+                request ended without a response within the last `Timing.buffered_response`.
+        """
         ...
 
     async def get(self, env_id: str, request_id: str) -> bytes | None: ...

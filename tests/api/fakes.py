@@ -21,7 +21,7 @@ from connect.state.records import (
     GroupRecord,
     LeaseRecord,
 )
-from connect.state.store import SavedResponse, StateStore
+from connect.state.store import RefusedResponse, SavedResponse, StateStore
 from tests.runs.fakes import START, Apps, Handler, Reply, Worker, function, now
 
 KEY = "signkey-test-12345678"
@@ -52,6 +52,7 @@ class Store:
     Attributes:
         down: every method raises StoreUnavailable.
         slow: seconds that a ping takes.
+        over: whether nobody waits for replies any more.
     """
 
     all_gateways: list[GatewayRecord] = field(default_factory=lambda: [gateway()])
@@ -63,6 +64,7 @@ class Store:
     down: bool = False
     broken: bool = False
     slow: float = 0.0
+    over: bool = False
 
     @property
     def gateways(self) -> "Store":
@@ -91,9 +93,19 @@ class Store:
         self.check()
         return self.all_gateways
 
-    async def save(self, env_id: str, request_id: str, response: bytes) -> SavedResponse:
+    async def save(
+        self,
+        env_id: str,
+        request_id: str,
+        response: bytes,
+        *,
+        instance_id: str = "",
+        running: bool = True,
+    ) -> SavedResponse:
         await trio.lowlevel.checkpoint()
         self.check()
+        if self.over and not running:
+            return SavedResponse(first=False, lease=None, refused=RefusedResponse.LATE)
         first = (env_id, request_id) not in self.saved
         self.saved.setdefault((env_id, request_id), response)
         return SavedResponse(first, self.lease)

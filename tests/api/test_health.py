@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from connect.api import create_admin
 from connect.errors import StoreUnavailable
+from connect.state.records import GatewayRecord
 from tests.api.fakes import KEYS, Store, open_api
 
 
@@ -100,20 +101,24 @@ async def _down() -> None:
     raise StoreUnavailable("no answer")
 
 
+async def _no_gateways() -> list[GatewayRecord]:
+    await trio.lowlevel.checkpoint()
+    return []
+
+
 async def _admin(path: str, method: str = "GET", **options: object) -> httpx.Response:
     registry = CollectorRegistry()
     Counter("connect_things", "Things.", registry=registry).inc()
-    known = {"ping": _up, "registry": registry, "gateway": lambda: {"id": "gw-1"}}
+    known = {"ping": _up, "registry": registry, "gateway": None, "gateways": _no_gateways}
     app = create_admin(**(known | options))  # type: ignore[arg-type] # options of any kind
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
         return await client.request(method, path)
 
 
-async def test_the_maintenance_api_shows_health_and_gateway() -> None:
+async def test_the_maintenance_api_shows_health_and_readiness() -> None:
     assert (await _admin("/healthy")).json() == {"status": "ok"}
     assert (await _admin("/ready")).json() == {"status": "ready"}
-    assert (await _admin("/gateway")).json() == {"id": "gw-1"}
 
 
 async def test_the_maintenance_api_is_not_ready_without_the_store() -> None:
@@ -125,15 +130,3 @@ async def test_the_maintenance_api_shows_metrics_in_prometheus_text_form() -> No
 
     assert response.headers["content-type"].startswith("text/plain; version=")
     assert "connect_things_total 1.0" in response.text
-
-
-async def test_the_maintenance_api_begins_a_drain_when_it_can() -> None:
-    begun: list[bool] = []
-
-    response = await _admin("/drain", "POST", drain=lambda: begun.append(True))
-
-    assert (response.status_code, response.json(), begun) == (202, {"status": "draining"}, [True])
-
-
-async def test_the_maintenance_api_has_no_drain_when_it_cannot() -> None:
-    assert (await _admin("/drain", "POST")).status_code == 404

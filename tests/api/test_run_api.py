@@ -9,7 +9,7 @@ import trio.testing
 from trio.testing import MockClock
 from ulid import ULID
 
-from connect.errors import StoreUnavailable, Syscode, SyscodeError
+from connect.errors import LimitReached, StoreUnavailable, Syscode, SyscodeError
 from connect.settings import Limits, Settings, Timing
 from tests.api.fakes import AUTHORIZED, KEYS, Store, open_api
 from tests.runs.fakes import START, Apps, done, failed, function, op, ops
@@ -142,6 +142,30 @@ async def test_invoke_answers_a_lost_call_by_its_code(
         response = await api.client.post(INVOKE, json=PAY)
 
     assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (LimitReached(Syscode.EXECUTOR_AT_CAPACITY, "full", retry_after=2.5), "3"),
+        (SyscodeError(Syscode.ALL_WORKERS_AT_CAPACITY, "busy"), "1"),
+    ],
+)
+async def test_invoke_says_when_to_come_again_where_there_is_no_room(
+    error: Exception, seconds: str, mock_clock: MockClock
+) -> None:
+    async with open_api(script=[error]) as api:
+        response = await api.client.post(INVOKE, json=PAY)
+
+    assert (response.status_code, response.headers["retry-after"]) == (429, seconds)
+
+
+async def test_invoke_that_fails_otherwise_gives_no_hint(mock_clock: MockClock) -> None:
+    error = SyscodeError(Syscode.NO_HEALTHY_CONNECTION, "m")
+    async with open_api(script=[error]) as api:
+        response = await api.client.post(INVOKE, json=PAY)
+
+    assert "retry-after" not in response.headers
 
 
 @pytest.mark.parametrize(

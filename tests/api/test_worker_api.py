@@ -6,6 +6,7 @@ from trio.testing import MockClock
 from ulid import ULID
 
 from connect.protocol.messages.connect import v1 as pb
+from connect.protocol.tokens import SigningKeys
 from connect.settings import (
     DEVELOPMENT_ACCOUNT_ID,
     DEVELOPMENT_ENV_ID,
@@ -13,7 +14,7 @@ from connect.settings import (
     Listen,
     Settings,
 )
-from connect.state.records import LeaseRecord
+from connect.state.records import GatewayStatus, LeaseRecord
 from tests.api.fakes import AUTHORIZED, KEY, KEYS, TOKENS, Store, gateway, open_api
 
 START = "/v0/connect/start"
@@ -244,3 +245,70 @@ async def test_a_flush_that_cannot_be_saved_is_not_confirmed(mock_clock: MockClo
         response = await api.client.post(FLUSH, content=REPLY)
 
     assert response.status_code == 503
+
+
+async def test_a_flushed_reply_that_nobody_waits_for_is_confirmed_and_not_kept(
+    mock_clock: MockClock,
+) -> None:
+    store = Store(over=True, lease=LEASE)
+    async with open_api(store) as api:
+        response = await api.client.post(FLUSH, content=REPLY)
+
+    assert pb.FlushResponse().parse(response.content).request_id == "r1"
+    assert (store.saved, api.replies.pushed) == ({}, [])
+
+
+def with_account_limit(limit: int) -> Settings:
+    return Settings(limits=Limits(connections_per_account=limit))
+
+
+async def test_start_refuses_an_account_at_its_limit_over_all_gateways(
+    mock_clock: MockClock,
+) -> None:
+    store = Store(all_gateways=[gateway("a", connections=3), gateway("b", connections=2)])
+    async with open_api(store, settings=with_account_limit(5)) as api:
+        response = await api.client.post(START)
+
+    assert response.json() == {
+        "error": "the account has 5 connections; 5 may be",
+        "code": "connect_too_many_connections_per_account",
+        "status": 429,
+    }
+    assert response.headers["retry-after"] == "10"
+
+
+@pytest.mark.parametrize("limit", [6, 0])
+async def test_start_admits_an_account_below_its_limit(limit: int, mock_clock: MockClock) -> None:
+    store = Store(all_gateways=[gateway("a", connections=3), gateway("b", connections=2)])
+    async with open_api(store, settings=with_account_limit(limit)) as api:
+        assert (await api.client.post(START)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"last_heartbeat_ms": 1}, {"status": GatewayStatus.DRAINING}],
+    ids=["dead", "draining"],
+)
+async def test_connections_of_a_gateway_that_takes_none_do_not_count(
+    state: dict[str, object], mock_clock: MockClock
+) -> None:
+    store = Store(all_gateways=[gateway("a"), gateway("b", connections=9, **state)])
+    async with open_api(store, settings=with_account_limit(5)) as api:
+        assert (await api.client.post(START)).status_code == 200
+
+
+async def test_a_key_that_is_changed_admits_by_the_new_one_and_no_more_by_the_old(
+    mock_clock: MockClock,
+) -> None:
+    keys = SigningKeys([KEY])
+    new = {"authorization": "Bearer signkey-test-22222222"}
+    statuses = []
+    async with open_api(keys=keys) as api:
+        for valid in ([KEY, "signkey-test-22222222"], ["signkey-test-22222222"]):
+            keys.replace(valid)
+            statuses += [
+                (await api.client.post(START, headers=headers)).status_code
+                for headers in (AUTHORIZED, new)
+            ]
+
+    assert statuses == [200, 200, 401, 200]

@@ -1,6 +1,6 @@
 """A gateway on a jumping clock, with WebSockets over streams in memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -10,10 +10,12 @@ import trio.testing
 import trio_websocket
 from ulid import ULID
 
+from connect.config.defined import DefinedFunctions
 from connect.errors import StoreUnavailable
 from connect.metrics import Metrics
 from connect.nursery.gateway import Gateway, GatewayAddress
 from connect.nursery.listener import SUBPROTOCOL
+from connect.nursery.registration import Registration
 from connect.nursery.services import Services
 from connect.protocol.envelope import decode_message, encode_message
 from connect.protocol.messages.connect import v1 as pb
@@ -102,6 +104,13 @@ class Rig:
 
     def token(self, apps: int = 10) -> str:
         return self.tokens.issue(ACCOUNT, ENV, apps_per_connection=apps)
+
+    async def lease(self, *request_ids: str) -> None:
+        """Have an executor wait for these requests."""
+        for request_id in request_ids:
+            await self.store.leases.lease(
+                ENV, request_id, executor_host="10.0.0.1", executor_port=50053, seconds=20
+            )
 
     async def dial(self, *, max_message_size: int = 8 * 1024 * 1024) -> "Peer":
         """Open a WebSocket to the gateway, without any handshake of the protocol."""
@@ -223,7 +232,12 @@ def request_bytes(request_id: str, **fields: object) -> bytes:
 
 
 @asynccontextmanager
-async def open_rig(settings: Settings | None = None) -> AsyncIterator[Rig]:
+async def open_rig(
+    settings: Settings | None = None,
+    *,
+    registration: Registration | None = None,
+    defined: Callable[[], DefinedFunctions] = DefinedFunctions,
+) -> AsyncIterator[Rig]:
     settings = settings or Settings()
     store = open_embedded_store(now=now, timing=settings.timing)
     outages = Outages()
@@ -241,6 +255,8 @@ async def open_rig(settings: Settings | None = None) -> AsyncIterator[Rig]:
         metrics=Metrics(),
         log=structlog.get_logger(),
         now=now,
+        registration=registration,
+        defined=defined,
     )
     gateway = Gateway(services)
     async with trio.open_nursery() as nursery:

@@ -221,6 +221,7 @@ async def test_kept_replies_survive_the_end_of_their_connection(
 ) -> None:
     async with open_rig() as rig:
         worker = await rig.worker()
+        await rig.lease(*(f"r{number}" for number in range(40)))
         rig.outages.down = True
         for number in range(40):
             await worker.reply(f"r{number}")
@@ -237,6 +238,7 @@ async def test_a_reply_sent_again_is_kept_once_and_acknowledged_where_it_came_la
 ) -> None:
     async with open_rig() as rig:
         old, new = await rig.worker(), await rig.worker()
+        await rig.lease("r1")
         rig.outages.down = True
         await old.reply("r1", b'"first"')
         await trio.testing.wait_all_tasks_blocked()
@@ -315,6 +317,7 @@ async def test_a_store_that_fails_again_and_again_is_asked_less_and_less(
 async def test_a_drain_waits_for_kept_replies(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         worker = await rig.worker()
+        await rig.lease("r1")
         rig.outages.down = True
         await worker.reply("r1")
         await worker.socket.aclose(1000, "WORKER_SHUTDOWN")

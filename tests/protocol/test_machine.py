@@ -7,53 +7,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from connect.errors import Syscode
 from connect.protocol import machine as m
-from connect.protocol.envelope import decode_message, encode_message
+from connect.protocol.envelope import encode_message
 from connect.protocol.messages.connect import v1 as pb
-
-Kind = pb.GatewayMessageType
-CONNECTION_ID = "01JD8ZK3V4P5Q6R7S8T9V0W1X2"
-LEASE_ID = "01JD8ZK3V4P5Q6R7S8T9V0W1X3"
-
-
-def hello(
-    *,
-    connection_id: str = CONNECTION_ID,
-    instance_id: str = "worker-1",
-    apps: int = 1,
-    manual: bool = False,
-) -> bytes:
-    return encode_message(
-        Kind.WORKER_CONNECT,
-        bytes(
-            pb.WorkerConnectRequestData(
-                connection_id=connection_id,
-                instance_id=instance_id,
-                auth_data=pb.AuthData(session_token="t"),
-                apps=[pb.AppConfiguration(app_name=f"app-{i}") for i in range(apps)],
-                worker_manual_readiness_ack=manual,
-            )
-        ),
-    )
-
-
-READY_DATA = pb.GatewayConnectionReadyData(heartbeat_interval="10s", extend_lease_interval="5s")
-
-
-def joined(*, manual: bool = False) -> m.ConnectionMachine:
-    machine = m.ConnectionMachine()
-    machine.opened(gateway_draining=False)
-    machine.receive(hello(manual=manual))
-    machine.joined(READY_DATA)
-    return machine
-
-
-def close_of(effects: m.Effects) -> m.Close:
-    [close] = [effect for effect in effects if isinstance(effect, m.Close)]
-    return close
-
-
-def sent_kinds(effects: m.Effects) -> list[int]:
-    return [decode_message(e.message)[0] for e in effects if isinstance(e, m.Send)]
+from tests.protocol.machines import (
+    CONNECTION_ID,
+    DRAINED,
+    LEASE_ID,
+    READY_DATA,
+    Kind,
+    close_of,
+    hello,
+    joined,
+    sent_kinds,
+    without_phases,
+)
 
 
 def test_an_opened_socket_is_greeted() -> None:
@@ -63,7 +30,7 @@ def test_an_opened_socket_is_greeted() -> None:
 
 def test_a_draining_gateway_closes_a_new_socket_instead_of_greeting_it() -> None:
     effects = m.ConnectionMachine().opened(gateway_draining=True)
-    assert effects == (m.Close(1001, "connect_gateway_closing", "GATEWAY_DRAINING"),)
+    assert effects == (m.Close(DRAINED),)
 
 
 @pytest.mark.parametrize(
@@ -97,13 +64,14 @@ def test_a_bad_first_message_closes_with_its_syscode(
     machine = m.ConnectionMachine()
     machine.opened(gateway_draining=False)
     close = close_of(machine.receive(message))
-    assert (close.code, close.reason) == (code, reason)
+    assert (close.code, close.detail) == (code, reason)
 
 
 def test_a_handshake_that_takes_too_long_is_ended() -> None:
     machine = m.ConnectionMachine()
     close = close_of(machine.handshake_timed_out())
-    assert (close.code, close.reason) == (1008, Syscode.HELLO_TIMEOUT)
+    assert (close.code, close.detail) == (1008, Syscode.HELLO_TIMEOUT)
+    assert close.reason is m.DisconnectReason.HANDSHAKE_TIMEOUT
 
 
 def test_the_handshake_deadline_means_nothing_once_hello_has_come() -> None:
@@ -112,9 +80,20 @@ def test_the_handshake_deadline_means_nothing_once_hello_has_come() -> None:
     assert machine.handshake_timed_out() == ()
 
 
+def test_a_worker_that_cannot_be_joined_in_time_is_closed_as_our_own_failure() -> None:
+    machine = m.ConnectionMachine()
+    machine.receive(hello())
+    close = close_of(machine.join_timed_out())
+    assert (close.code, close.reason) == (1011, m.DisconnectReason.HANDSHAKE_TIMEOUT)
+
+
+def test_the_deadline_for_joining_means_nothing_once_the_worker_has_joined() -> None:
+    assert joined().join_timed_out() == ()
+
+
 def test_a_hello_asks_to_join() -> None:
     machine = m.ConnectionMachine()
-    [effect] = machine.receive(hello())
+    [effect] = without_phases(machine.receive(hello()))
     assert isinstance(effect, m.Join)
     assert effect.hello.connection_id == CONNECTION_ID
 
@@ -139,7 +118,8 @@ def test_a_worker_with_manual_readiness_is_ready_only_when_it_says_so() -> None:
     machine = joined(manual=True)
     assert machine.status == pb.ConnectionStatus.CONNECTED
     assert not machine.routable
-    assert machine.receive(encode_message(Kind.WORKER_READY)) == (m.StoreStatus(),)
+    effects = machine.receive(encode_message(Kind.WORKER_READY))
+    assert without_phases(effects) == [m.StoreStatus()]
     assert machine.routable
 
 
@@ -148,11 +128,11 @@ def test_ready_from_a_worker_that_is_ready_changes_nothing() -> None:
     assert isinstance(effect, m.MessageIgnored)
 
 
-def test_ready_while_the_gateway_drains_closes() -> None:
-    machine = joined()
+@pytest.mark.parametrize("manual", [False, True])
+def test_ready_while_the_gateway_drains_closes(manual: bool) -> None:
+    machine = joined(manual=manual)
     machine.gateway_draining()
-    close = close_of(machine.receive(encode_message(Kind.WORKER_READY)))
-    assert (close.code, close.reason) == (1001, Syscode.GATEWAY_CLOSING)
+    assert close_of(machine.receive(encode_message(Kind.WORKER_READY))) == DRAINED
 
 
 def test_joining_after_a_close_changes_nothing() -> None:
@@ -169,14 +149,14 @@ def test_a_refused_sync_is_told_before_the_close() -> None:
     told = pb.SystemError(code="connect_invalid_function_config", message="why")
     effects = machine.join_failed(told.code, tell=told)
     assert sent_kinds(effects) == [Kind.SYNC_FAILED]
-    assert (close_of(effects).code, effects.index(close_of(effects))) == (1008, 1)
+    assert close_of(effects[1:]).code == 1008
 
 
 def test_a_join_that_fails_on_our_side_closes_with_1011() -> None:
     machine = m.ConnectionMachine()
     machine.receive(hello())
     close = close_of(machine.join_failed(Syscode.INTERNAL_ERROR, internal=True))
-    assert (close.code, close.reason) == (1011, "connect_internal_error")
+    assert (close.code, close.detail) == (1011, "connect_internal_error")
 
 
 def test_a_heartbeat_is_to_be_stored_and_answered() -> None:
@@ -194,10 +174,8 @@ def test_a_heartbeat_never_turns_draining_back_to_ready() -> None:
 
 def test_a_pause_stops_routing_before_it_is_stored() -> None:
     machine = joined()
-    assert machine.receive(encode_message(Kind.WORKER_PAUSE)) == (
-        m.RouteStopped(),
-        m.StoreStatus(),
-    )
+    effects = machine.receive(encode_message(Kind.WORKER_PAUSE))
+    assert without_phases(effects) == [m.RouteStopped(), m.StoreStatus()]
     assert not machine.routable
 
 
@@ -264,12 +242,13 @@ def test_an_unreadable_payload_closes_with_its_syscode(
     kind: int, payload: bytes, code: int, reason: str
 ) -> None:
     close = close_of(joined().receive(encode_message(kind, payload)))
-    assert (close.code, close.reason) == (code, reason)
+    assert (close.code, close.detail) == (code, reason)
+    assert close.reason is m.DisconnectReason.INVALID_MESSAGE
 
 
 def test_bytes_that_are_no_message_close_an_open_connection() -> None:
     close = close_of(joined().receive(b"\xff"))
-    assert (close.code, close.reason) == (1007, "failed to unmarshal Protobuf")
+    assert (close.code, close.detail) == (1007, "failed to unmarshal Protobuf")
 
 
 def test_an_unknown_kind_is_ignored() -> None:
@@ -288,130 +267,6 @@ def test_a_status_message_is_passed_on() -> None:
 def test_an_unreadable_status_message_is_ignored() -> None:
     [effect] = joined().receive(encode_message(Kind.WORKER_STATUS, b"\xff"))
     assert isinstance(effect, m.MessageIgnored)
-
-
-def test_a_gateway_drain_reaches_memory_before_the_store() -> None:
-    machine = joined()
-    effects = machine.gateway_draining()
-    assert effects[0] == m.RouteStopped()
-    assert sent_kinds(effects) == [Kind.GATEWAY_CLOSING]
-    assert m.StoreStatus() not in effects
-    assert machine.status == pb.ConnectionStatus.READY
-    assert machine.awaits_drain_write
-    assert not machine.routable
-
-
-def test_a_drain_that_is_over_stores_and_closes() -> None:
-    machine = joined()
-    machine.gateway_draining()
-    effects = machine.drain_over()
-    assert effects[0] == m.StoreStatus()
-    assert close_of(effects) == m.Close(1001, "connect_gateway_closing", "GATEWAY_DRAINING")
-    assert machine.drain_over() == ()
-
-
-def test_a_pause_during_a_gateway_drain_is_stored_at_once() -> None:
-    machine = joined()
-    machine.gateway_draining()
-    assert machine.receive(encode_message(Kind.WORKER_PAUSE)) == (m.StoreStatus(),)
-    assert machine.status == pb.ConnectionStatus.DRAINING
-
-
-def test_a_paused_worker_is_told_that_the_gateway_closes() -> None:
-    machine = joined()
-    machine.receive(encode_message(Kind.WORKER_PAUSE))
-    assert sent_kinds(machine.gateway_draining()) == [Kind.GATEWAY_CLOSING]
-
-
-def test_a_worker_that_is_not_ready_yet_is_told_that_the_gateway_closes() -> None:
-    machine = joined(manual=True)
-    assert sent_kinds(machine.gateway_draining()) == [Kind.GATEWAY_CLOSING]
-    assert machine.status == pb.ConnectionStatus.DRAINING
-
-
-@pytest.mark.parametrize("joining", [False, True])
-def test_a_gateway_drain_ends_handshakes(joining: bool) -> None:
-    machine = m.ConnectionMachine()
-    if joining:
-        machine.receive(hello())
-    assert close_of(machine.gateway_draining()).code == 1001
-
-
-def test_a_drain_of_a_closed_connection_does_nothing() -> None:
-    machine = joined()
-    machine.socket_closed(1000, "WORKER_SHUTDOWN")
-    assert machine.gateway_draining() == ()
-
-
-def test_two_failed_store_writes_are_survived_however_long_they_take() -> None:
-    machine = joined()
-    assert machine.store_answered(failed=True, outage=1000, tolerated=60) == ()
-    assert machine.store_answered(failed=True, outage=2000, tolerated=60) == ()
-
-
-def test_the_third_failed_store_write_in_a_row_closes_after_a_long_outage() -> None:
-    machine = joined()
-    for _ in range(2):
-        machine.store_answered(failed=True, outage=61, tolerated=60)
-    assert close_of(machine.store_answered(failed=True, outage=61, tolerated=60)).code == 1011
-
-
-def test_any_number_of_failed_store_writes_is_survived_in_a_short_outage() -> None:
-    machine = joined()
-    for _ in range(20):
-        assert machine.store_answered(failed=True, outage=60, tolerated=60) == ()
-
-
-def test_a_successful_store_write_forgives_the_failed_ones() -> None:
-    machine = joined()
-    for _ in range(5):
-        machine.store_answered(failed=True, outage=61, tolerated=60)
-        assert machine.store_answered(failed=False) == ()
-
-
-def test_missed_heartbeats_are_the_recorded_reason() -> None:
-    close = close_of(joined().heartbeats_missed())
-    assert close.disconnect == "CONSECUTIVE_HEARTBEATS_MISSED"
-
-
-def test_a_close_of_a_ready_connection_stops_routing_first() -> None:
-    assert joined().write_stalled()[0] == m.RouteStopped()
-
-
-@pytest.mark.parametrize(
-    ("code", "reason", "recorded"),
-    [
-        (1000, "WORKER_SHUTDOWN", "WORKER_SHUTDOWN"),
-        (1000, "my own words", "my own words"),
-        (1000, "", "UNEXPECTED"),
-        (None, None, "UNEXPECTED"),
-        (1009, "Exceeded maximum message size", "MESSAGE_TOO_LARGE"),
-    ],
-)
-def test_the_reason_of_a_closed_socket_is_recorded(
-    code: int | None, reason: str | None, recorded: str
-) -> None:
-    machine = joined()
-    assert machine.socket_closed(code, reason) == recorded
-    assert machine.status == pb.ConnectionStatus.DISCONNECTED
-
-
-def test_a_reply_is_kept_even_while_the_connection_is_being_closed() -> None:
-    machine = joined()
-    machine.heartbeats_missed()
-    assert machine.status == pb.ConnectionStatus.DISCONNECTING
-    reply = bytes(pb.SdkResponse(request_id="r1"))
-    [effect] = machine.receive(encode_message(Kind.WORKER_REPLY, reply))
-    assert isinstance(effect, m.ReplyReceived)
-
-
-@pytest.mark.parametrize(
-    "late", [b"\xff", encode_message(Kind.WORKER_HEARTBEAT), encode_message(6, b"\xff")]
-)
-def test_nothing_else_is_heard_while_the_connection_is_being_closed(late: bytes) -> None:
-    machine = joined()
-    machine.heartbeats_missed()
-    assert machine.receive(late) == ()
 
 
 @given(st.binary(max_size=200))
@@ -455,9 +310,13 @@ class AnyOrder(RuleBasedStateMachine):
             [
                 "handshake_timed_out",
                 "gateway_draining",
+                "hand_over",
                 "drain_over",
+                "join_timed_out",
                 "heartbeats_missed",
                 "write_stalled",
+                "reader_stuck",
+                "replaced",
                 "failed",
                 "not_a_message",
             ]

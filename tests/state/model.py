@@ -48,6 +48,30 @@ class ModelState:
     mapping: dict[str, str] = field(default_factory=dict)
     leases: dict[str, ModelLease] = field(default_factory=dict)
     responses: dict[str, bytes] = field(default_factory=dict)
+    abandoned: set[str] = field(default_factory=set)  # real time lets them go
+
+    # Responses
+
+    def save(self, request: str, response: bytes, sender: str, *, running: bool) -> str:
+        """Keep a response, and return what becomes of it."""
+        lease = self.leases.get(request)
+        holder = self.mapping.get(request) or (lease.worker if lease else "")
+        if not running and sender and holder and holder != sender:
+            return "foreign"
+        if request in self.responses:
+            return "again"
+        if lease is None and (not running or request in self.abandoned):
+            return "late"
+        self.responses[request] = response
+        return "first"
+
+    def complete(self, request: str, instance: str | None) -> None:
+        instance = instance or self.mapping.get(request)
+        if instance is not None:
+            self.unassign(instance, request)
+        self.leases.pop(request, None)
+        if self.responses.pop(request, None) is None:
+            self.abandoned.add(request)
 
     # Capacity
 

@@ -115,6 +115,7 @@ async def test_extending_without_a_lease_is_refused(harness: Harness) -> None:
 
 async def test_extending_after_completion_recreates_nothing(harness: Harness) -> None:
     lease_id = await lease(harness)
+    await harness.store.responses.save(ENV, "req-1", b"reply")
     await harness.store.routing.complete(ENV, "req-1", WORKER)
     await extend(harness, lease_id)
     assert await harness.commands.execute("KEYS", "*") == []

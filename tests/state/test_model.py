@@ -197,7 +197,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(request=REQUESTS, excluded=st.lists(CONNECTIONS, max_size=2, unique=True))
     def acquire(self, request: str, excluded: list[str]) -> None:
         outcome = self.acquire_from_store(request, tuple(excluded))
-        if (response := self.model.responses.pop(request, None)) is not None:
+        if (response := self.model.responses.get(request)) is not None:
             assert outcome == Buffered(response)
         elif self.model.is_live(request):
             assert outcome == AlreadyLeased(self.model.leases[request].id)
@@ -213,7 +213,9 @@ class StoreMachine(RuleBasedStateMachine):
         excluded = (held.connection_id,)
         outcome = self.acquire_from_store(request, excluded, held)
         lease = self.model.leases.get(request)
-        if lease and lease.id != held.lease_id and self.model.is_live(request):
+        if (response := self.model.responses.get(request)) is not None:
+            assert outcome == Buffered(response)
+        elif lease and lease.id != held.lease_id and self.model.is_live(request):
             assert outcome == AlreadyLeased(lease.id)
         else:
             self.check_route(request, excluded, held.instance_id, outcome)
@@ -273,12 +275,15 @@ class StoreMachine(RuleBasedStateMachine):
         expected = self.model.unassign(worker, request)
         assert run(self.store.capacity.unassign(ENV, worker, request)) == expected
 
-    @rule(request=REQUESTS)
-    def save(self, request: str) -> None:
+    @rule(request=REQUESTS, sender=WORKERS | st.just(""), running=st.booleans())
+    def save(self, request: str, sender: str, running: bool) -> None:
         response = f"reply {self.store.round_trips}".encode()
-        saved = run(self.store.responses.save(ENV, request, response))
-        assert saved.first == (request not in self.model.responses)
-        self.model.responses.setdefault(request, response)
+        saved = run(
+            self.store.responses.save(ENV, request, response, instance_id=sender, running=running)
+        )
+        expected = self.model.save(request, response, sender, running=running)
+        refused = saved.refused.name.lower() if saved.refused else "again"
+        assert ("first" if saved.first else refused) == expected
 
     @rule(request=REQUESTS)
     def complete(self, request: str) -> None:
@@ -324,6 +329,7 @@ class StoreMachine(RuleBasedStateMachine):
         for part in ("connections", "deleted", "limits", "requests", "mapping", "leases"):
             getattr(self.model, part).clear()
         self.model.responses.clear()
+        self.model.abandoned.clear()
         for lost in ours:
             record = replace(lost, last_heartbeat_ms=self.now.ms)
             groups = [GROUPS[record.synced_groups[APP]]]
@@ -408,10 +414,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def complete_for(self, request: str, instance: str | None) -> None:
         run(self.store.routing.complete(ENV, request, instance))
-        if instance is not None:
-            self.model.unassign(instance, request)
-        self.model.leases.pop(request, None)
-        self.model.responses.pop(request, None)
+        self.model.complete(request, instance)
 
     def acquire_from_store(
         self, request: str, excluded: tuple[str, ...], held: Acquired | None = None

@@ -94,18 +94,27 @@ async def test_request_with_save_and_complete_takes_three_round_trips(harness: H
     assert harness.store.round_trips - before == 3
 
 
-async def test_buffered_response_is_taken_out_of_the_buffer(harness: Harness) -> None:
+async def test_buffered_response_is_found(harness: Harness) -> None:
     await harness.store.responses.save(ENV, "req-1", b"\x00\xffreply")
     assert await harness.acquire() == Buffered(b"\x00\xffreply")
-    assert await harness.store.responses.get(ENV, "req-1") is None
 
 
-async def test_buffered_response_is_left_when_routing_again(harness: Harness) -> None:
+async def test_buffered_response_is_found_again(harness: Harness) -> None:
+    """The first answer may have been lost."""
+    await harness.store.responses.save(ENV, "req-1", b"reply")
+    await harness.acquire()
+    assert await harness.acquire() == Buffered(b"reply")
+
+
+async def test_buffered_response_is_found_also_when_routing_again(harness: Harness) -> None:
+    """The forward may have failed, and its worker have replied nonetheless."""
     await harness.connect("c1")
     first = await acquired(harness)
     await harness.store.responses.save(ENV, "req-1", b"reply")
-    await acquired(harness, held_lease=first.lease_id)
-    assert await harness.store.responses.get(ENV, "req-1") == b"reply"
+    outcome = await harness.acquire(
+        held_lease=first.lease_id, held_instance=first.instance_id, excluded=("c1",)
+    )
+    assert outcome == Buffered(b"reply")
 
 
 async def test_live_lease_is_already_leased_and_names_the_new_executor(harness: Harness) -> None:
@@ -366,6 +375,24 @@ async def test_complete_removes_assignment_lease_and_response(harness: Harness) 
     assert await harness.store.responses.get(ENV, "req-1") is None
 
 
+async def test_complete_can_leave_the_response_to_whoever_asks_next(harness: Harness) -> None:
+    await harness.connect("c1", limit=1)
+    await acquired(harness)
+    await harness.store.responses.save(ENV, "req-1", b"reply")
+    await harness.store.routing.complete(ENV, "req-1", "worker-c1", keep_response=True)
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 0
+    assert await harness.store.leases.get(ENV, "req-1") is None
+    assert await harness.acquire() == Buffered(b"reply")
+
+
+async def test_complete_that_would_leave_a_response_takes_no_later_one(harness: Harness) -> None:
+    await harness.connect("c1", limit=1)
+    await acquired(harness)
+    await harness.store.routing.complete(ENV, "req-1", "worker-c1", keep_response=True)
+    await harness.store.responses.save(ENV, "req-1", b"late", instance_id="worker-c1")
+    assert await harness.store.responses.get(ENV, "req-1") is None
+
+
 async def test_complete_may_be_repeated(harness: Harness) -> None:
     await harness.connect("c1", limit=1)
     await acquired(harness)
@@ -387,3 +414,45 @@ async def test_complete_without_an_instance_deletes_lease_and_response(harness: 
     await harness.store.responses.save(ENV, "req-1", b"reply")
     await harness.store.routing.complete(ENV, "req-1", None)
     assert await harness.acquire() != Buffered(b"reply")
+
+
+async def test_complete_without_an_instance_finds_the_worker_out(harness: Harness) -> None:
+    await harness.connect("c1", limit=1)
+    await acquired(harness)
+    await harness.store.routing.complete(ENV, "req-1", None)
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 0
+
+
+async def test_complete_by_the_executor_of_the_lease_is_done(harness: Harness) -> None:
+    await harness.connect("c1", limit=1)
+    await acquired(harness)
+    lease = await harness.store.leases.get(ENV, "req-1")
+    assert lease is not None
+    executor = (lease.executor_host, lease.executor_port)
+    assert await harness.store.routing.complete(ENV, "req-1", "worker-c1", executor=executor)
+    assert await harness.store.leases.get(ENV, "req-1") is None
+
+
+@pytest.mark.parametrize("executor", [("10.9.9.9", 50053), ("10.0.0.1", 1)])
+async def test_complete_leaves_a_request_that_another_executor_waits_for(
+    executor: tuple[str, int], harness: Harness
+) -> None:
+    await harness.connect("c1", limit=1)
+    await acquired(harness)
+    before = await harness.store.leases.get(ENV, "req-1")
+    await harness.store.responses.save(ENV, "req-1", b"reply")
+    assert not await harness.store.routing.complete(ENV, "req-1", "worker-c1", executor=executor)
+    assert await harness.store.leases.get(ENV, "req-1") == before
+    assert await harness.store.responses.get(ENV, "req-1") == b"reply"
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 1
+
+
+async def test_complete_of_a_request_whose_lease_is_lost_is_done(harness: Harness) -> None:
+    await harness.connect("c1", limit=1)
+    await acquired(harness)
+    await harness.store.leases.delete(ENV, "req-1")
+    done = await harness.store.routing.complete(
+        ENV, "req-1", "worker-c1", executor=("10.9.9.9", 50053)
+    )
+    assert done
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 0

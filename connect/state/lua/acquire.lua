@@ -1,4 +1,5 @@
--- Take a buffered response; or route a request, lease it and assign it to a worker.
+-- Return a buffered response, which stays where it is until the request is completed: the
+-- answer of this script may get lost. Or route a request, lease it and assign it to a worker.
 -- KEYS: 1 and 2 as in indexes, 3 lease, 4 buffered response, 5 worker of the request,
 --       6 connections of the app
 -- ARGV: 1 to 4 as in indexes, 5 random seed, 6 new lease id, 7 executor host, 8 executor
@@ -53,12 +54,10 @@ local function route()
   return chosen, groups
 end
 
-if held == '' then
-  local response = redis.call('GET', KEYS[4])
-  if response then
-    redis.call('DEL', KEYS[4])
-    return { 'buffered', response }
-  end
+-- Also when routing again: the worker of a forward that failed may have had the request.
+local response = redis.call('GET', KEYS[4])
+if response then
+  return { 'buffered', response }
 end
 
 local lease = read_lease(KEYS[3])

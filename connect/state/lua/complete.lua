@@ -1,15 +1,39 @@
 -- Clean up after a request: un-assign it, delete its lease and its buffered response.
--- KEYS: 1 and 2 as in indexes, 3 lease, 4 buffered response, then if it was assigned:
---       5 worker capacity, 6 requests on the worker, 7 worker of the request
--- ARGV: 1 to 4 as in indexes, then if it was assigned: 5 worker hash, 6 request id,
---       7 instance id, 8 lifetime of capacity keys (ms)
--- Returns 1.
+-- KEYS: 1 and 2 as in indexes, 3 lease, 4 buffered response, 5 worker of the request,
+--       6 mark of an abandoned request, then if the worker is known: 7 worker capacity,
+--       8 requests on the worker
+-- ARGV: 1 to 4 as in indexes, 5 request id, 6 executor host or '' (whoever it is), 7 executor
+--       port, 8 lifetime of the mark (ms), 9 '1' to leave a response where it is, then if the
+--       worker is known: 10 instance id, 11 worker hash, 12 lifetime of capacity keys (ms)
+-- Returns {'done'}; {'taken'} if the request is another executor's now, and nothing is done; or
+--       what must be asked again with the worker's hash, which only the caller can compute:
+--       {'assigned', instance id}.
+-- A request that ends without a response is marked, so that a late one is not kept.
 
 -- include: capacity_set
 -- include: indexes
+-- include: lease_record
 
-redis.call('DEL', KEYS[3], KEYS[4])
-if #KEYS > 4 and unassign(KEYS[6], KEYS[5], KEYS[7], ARGV[6], ARGV[7], ARGV[8]) then
-  settle(ARGV[5])
+local lease = read_lease(KEYS[3])
+if ARGV[6] ~= '' and lease and lease.executorIP then
+  local port = tonumber(lease.executorPort) or 0
+  if lease.executorIP ~= ARGV[6] or port ~= tonumber(ARGV[7]) then
+    return { 'taken' }
+  end
 end
-return 1
+local instance = ARGV[10]
+if not instance then
+  local mapped = redis.call('GET', KEYS[5])
+  if mapped then
+    return { 'assigned', mapped }
+  end
+end
+redis.call('DEL', KEYS[3])
+local remove = ARGV[9] == '1' and 'EXISTS' or 'DEL'
+if redis.call(remove, KEYS[4]) == 0 then
+  redis.call('SET', KEYS[6], '1', 'PX', ARGV[8])
+end
+if instance and unassign(KEYS[8], KEYS[7], KEYS[5], ARGV[5], instance, ARGV[12]) then
+  settle(ARGV[11])
+end
+return { 'done' }

@@ -1,0 +1,218 @@
+"""The drain of a gateway: its connections go elsewhere, one after the other.
+
+Each worker is told by GATEWAY_CLOSING, and its connection served until the worker leaves
+it or its time is over (Connect protocol, section 4, "Watchdog and drain"). Telling is
+what makes workers reconnect, and so does closing; both are spread over the time there
+is, each at a random moment of its own. A connection that has not been told yet goes on
+taking requests.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+
+import trio
+
+from connect.errors import StoreUnavailable
+from connect.nursery.connection import Connection
+from connect.nursery.replies import ReplyKeeper
+from connect.nursery.services import Services
+from connect.protocol.lifecycle import DisconnectReason, DrainProgress, Side
+from connect.state.records import GatewayStatus
+
+__all__ = ["Drain"]
+
+# How long the ack of a request that is on the wire is waited for once its connection
+# drains: the worker may run it already, and whoever got it next would run it again.
+ACK_GRACE = 1.0
+
+# The part of `Timing.drain` in which all workers are told; the rest is each one's own.
+_TELLING = 0.5
+
+
+class Drain:
+    """One drain of a gateway.
+
+    Args:
+        connections: those to drain; no others join them.
+        keeper: whose kept replies are waited for, too.
+
+    Attributes:
+        over: set when the last connection is cleaned up, or the drain is given up.
+    """
+
+    def __init__(
+        self, services: Services, connections: Iterable[Connection], keeper: ReplyKeeper
+    ) -> None:
+        self.over = trio.Event()
+        self._services = services
+        self._keeper = keeper
+        # Dictionaries, for their order: the same chances are to have the same outcome.
+        self._open = dict.fromkeys(connections)
+        self._total = len(self._open)
+        self._told: dict[Connection, None] = {}
+        self._times_told = 0
+        self._closed = 0
+        self._scope = trio.CancelScope()
+        self._alone = False
+        self._began = trio.current_time()
+        self._deadline = self._began + services.settings.timing.drain
+        self._ended: float | None = None
+
+    async def run(self) -> None:
+        """Bring every connection to its end; return when the last is cleaned up.
+
+        All of them are closed when `Timing.drain` is over, and as long is waited for the
+        store to take the replies that are kept. Cancelled, connections stay open that have
+        not been closed.
+        """
+        with self._scope:
+            async with trio.open_nursery() as looking:
+                looking.start_soon(self._look_for_others)
+                async with trio.open_nursery() as nursery:
+                    await self._tell_all(nursery)
+                with trio.move_on_at(self._deadline):
+                    await self._keeper.wait_empty()
+                looking.cancel_scope.cancel()
+            if kept := len(self._keeper):
+                self._services.log.warning("replies not saved, left to be flushed", count=kept)
+        if self._scope.cancelled_caught:
+            self._let_go()
+        self._ended = trio.current_time()
+        self.over.set()
+
+    def give_up(self) -> None:
+        """Have `run` end now, and close no more connections.
+
+        Workers that have been told leave by themselves; until then their connections are
+        served, and stored as DRAINING.
+        """
+        self._scope.cancel()
+
+    def _let_go(self) -> None:
+        for connection in self._told:
+            connection.forwards.fail_all()
+            connection.drain_stored.set()
+            connection.apply(connection.machine.hand_over())
+
+    def progress(self) -> DrainProgress:
+        """Say how far it has come."""
+        now = trio.current_time() if self._ended is None else self._ended
+        still = [connection for connection in self._open if not connection.finished.is_set()]
+        return DrainProgress(
+            over=self.over.is_set(),
+            total=self._total,
+            told=self._times_told,
+            left=self._total - len(still),
+            closed=self._closed,
+            open=len(still),
+            in_flight=sum(connection.in_flight for connection in still),
+            replies_kept=len(self._keeper),
+            seconds=now - self._began,
+            seconds_left=0.0 if self.over.is_set() else max(0.0, self._deadline - now),
+        )
+
+    async def _tell_all(self, nursery: trio.Nursery) -> None:
+        joined = []
+        for connection in self._open:
+            if connection.opened.is_set():
+                joined.append(connection)
+            else:
+                # Still shaking hands: refused, and nothing to wait for.
+                nursery.start_soon(self._drain, connection, self._deadline)
+        for connection, moment, deadline in self._timetable(joined):
+            await trio.sleep_until(moment)
+            nursery.start_soon(self._drain, connection, deadline)
+
+    def _timetable(
+        self, connections: Sequence[Connection]
+    ) -> Iterator[tuple[Connection, float, float]]:
+        """Say when each is told, and when it is closed at the latest; in order."""
+        settings = self._services.settings
+        rate = settings.limits.drain_rate or float("inf")
+        span = min(settings.timing.drain * _TELLING, len(connections) / rate)
+        own = settings.timing.drain - span
+        shuffled = random.sample(connections, len(connections))
+        for number, connection in enumerate(shuffled):
+            moment = self._began + (number + random.random()) * span / len(connections)
+            yield connection, moment, moment + own
+
+    async def _drain(self, connection: Connection, deadline: float) -> None:
+        """Tell one worker, serve it until it leaves, close it at its deadline.
+
+        Returns when the connection is cleaned up.
+
+        Args:
+            deadline: the latest moment (Trio clock) to close it at.
+        """
+        if not connection.ending:
+            self._told[connection] = None
+            self._times_told += 1
+            connection.apply(connection.machine.gateway_draining())
+            await self._serve(connection, deadline)
+            connection.apply(connection.machine.drain_over())
+        await connection.finished.wait()
+        self._told.pop(connection, None)
+        self._open.pop(connection, None)
+        self._closed += _closed_here(connection)
+
+    async def _serve(self, connection: Connection, deadline: float) -> None:
+        """Return when the connection ends, or is to be closed and its DRAINING is stored."""
+        timing = self._services.settings.timing
+        told = trio.current_time()
+        acks_until = told + ACK_GRACE
+        alone_at = told + timing.drain_alone
+        handover_at = min(told + timing.drain_handover, deadline)
+        connection.forwards.fail_unsent()
+        while not connection.ending:
+            now = trio.current_time()
+            if now >= acks_until:
+                connection.forwards.fail_all()
+            if now >= deadline or (now >= alone_at and self._alone and connection.idle):
+                break
+            if now >= handover_at and not connection.drain_stored.is_set():
+                await self._hand_over(connection)
+                continue
+            # Until a moment that is still to come, or something changes.
+            moments = [at for at in (acks_until, alone_at, handover_at) if at > now]
+            connection.changed = trio.Event()
+            with trio.move_on_at(min([deadline, *moments])):
+                await connection.changed.wait()
+        if not connection.ending:
+            connection.forwards.fail_all()
+            if not connection.drain_stored.is_set():
+                await self._hand_over(connection)
+
+    async def _hand_over(self, connection: Connection) -> None:
+        with trio.move_on_after(self._services.settings.timing.cleanup):
+            await connection.hand_over()
+
+    async def _look_for_others(self) -> None:
+        """Keep track of whether there is another gateway to go to; until cancelled."""
+        services = self._services
+        timing = services.settings.timing
+        while True:
+            try:
+                gateways = await services.store.gateways.all()
+            except StoreUnavailable:
+                pass  # as far as is known
+            else:
+                oldest_ms = (services.now() - 2 * timing.gateway_heartbeat) * 1000
+                self._alone = not any(
+                    gateway.id != services.gateway_id
+                    and gateway.status is GatewayStatus.ACTIVE
+                    and gateway.last_heartbeat_ms >= oldest_ms
+                    for gateway in gateways
+                )
+                if self._alone:
+                    for connection in self._told:
+                        connection.changed.set()
+            await trio.sleep(timing.gateway_refresh)
+
+
+def _closed_here(connection: Connection) -> bool:
+    end = connection.disconnect
+    return (
+        end is not None
+        and end.by is Side.GATEWAY
+        and end.reason is DisconnectReason.GATEWAY_DRAINING
+    )

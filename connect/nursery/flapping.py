@@ -1,0 +1,73 @@
+"""Workers whose connections keep ending soon after they began."""
+
+from dataclasses import dataclass
+
+import trio
+
+from connect.settings import Settings
+
+__all__ = ["FlappingWorkers"]
+
+# How many workers are remembered; of more, the one that flapped the longest ago is forgotten.
+_WORKERS = 10_000
+
+# The first delay; it doubles with each further flap.
+_FIRST_DELAY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Flaps:
+    """Attributes: count: those not forgotten yet; last: when the last one was (Trio clock)."""
+
+    count: float
+    last: float
+
+
+class FlappingWorkers:
+    """Remembers connections that ended young, by worker, and puts the next ones off.
+
+    So many flaps as `Limits.flaps` are free; from then on each doubles the delay of the next
+    connection, up to `Timing.flapping_delay`. One flap is forgotten every `Timing.stable`,
+    so a worker that stays connected is soon as good as new.
+    """
+
+    def __init__(self) -> None:
+        self._flaps: dict[str, _Flaps] = {}
+
+    def __len__(self) -> int:
+        """How many workers are remembered."""
+        return len(self._flaps)
+
+    def note(self, worker: str, lived: float, settings: Settings) -> None:
+        """Take note of a connection's end.
+
+        Args:
+            lived: for how many seconds the worker was connected.
+        """
+        if lived >= settings.timing.stable:
+            return
+        now = trio.current_time()
+        count = self._count(self._flaps.pop(worker, None), settings)
+        self._flaps[worker] = _Flaps(count + 1.0, now)  # the last in order, too
+        if len(self._flaps) > _WORKERS:
+            del self._flaps[next(iter(self._flaps))]
+
+    def wait_for(self, worker: str, settings: Settings) -> float:
+        """Return how many seconds the worker's next connection is put off from now."""
+        flaps = self._flaps.get(worker)
+        if flaps is None:
+            return 0.0
+        beyond = flaps.count - settings.limits.flaps
+        if beyond <= 0:
+            return 0.0
+        # The exponent is bounded so that the power stays a number.
+        longest = settings.timing.flapping_delay
+        delay: float = min(longest, _FIRST_DELAY * 2.0 ** min(beyond - 1.0, 60.0))
+        return max(0.0, flaps.last + delay - trio.current_time())
+
+    def _count(self, flaps: _Flaps | None, settings: Settings) -> float:
+        """Return how many flaps are left of those remembered."""
+        if flaps is None:
+            return 0.0
+        forgotten = (trio.current_time() - flaps.last) / settings.timing.stable
+        return max(0.0, flaps.count - forgotten)

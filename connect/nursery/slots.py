@@ -1,0 +1,51 @@
+"""How much of what one worker sends may be on its way into the state store."""
+
+import trio
+
+__all__ = ["StoreSlots"]
+
+
+class StoreSlots:
+    """Counts tasks and bytes, with a high and a low water mark, for one reader.
+
+    Args:
+        max_tasks, max_bytes: at these marks there is no room, until half is left of both.
+    """
+
+    __slots__ = ("_bytes", "_full", "_max_bytes", "_max_tasks", "_released", "_tasks")
+
+    def __init__(self, *, max_tasks: int, max_bytes: int) -> None:
+        self._max_tasks = max_tasks
+        self._max_bytes = max_bytes
+        self._tasks = 0
+        self._bytes = 0
+        self._full = False
+        self._released: trio.Event | None = None  # there only while somebody waits
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be taken in now."""
+        return self._full
+
+    def take(self, size: int) -> None:
+        """Count a task that holds so many bytes; one may pass the mark, so take none when full."""
+        self._tasks += 1
+        self._bytes += size
+        if self._tasks >= self._max_tasks or self._bytes >= self._max_bytes:
+            self._full = True
+
+    def release(self, size: int) -> None:
+        """Count a task less."""
+        self._tasks -= 1
+        self._bytes -= size
+        if self._tasks <= self._max_tasks // 2 and self._bytes <= self._max_bytes // 2:
+            self._full = False
+        if self._released is not None:
+            self._released.set()
+            self._released = None
+
+    async def wait_release(self) -> None:
+        """Return when the next task is done."""
+        if self._released is None:
+            self._released = trio.Event()
+        await self._released.wait()

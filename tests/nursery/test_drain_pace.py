@@ -1,0 +1,202 @@
+"""The drain of a whole gateway: at what pace, how far, and taken back."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+from ulid import ULID
+
+from connect.errors import Syscode
+from connect.state.records import ConnectionStatus, GatewayStatus
+from tests.nursery.draining import (
+    another_gateway,
+    connection_of,
+    forwarding,
+    start_request,
+    stored_status,
+)
+from tests.nursery.rig import Kind, Peer, Rig, now, open_rig, with_timing
+
+
+async def test_an_activated_gateway_takes_connections_again_and_closes_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        told = await rig.worker()
+        rig.nursery.start_soon(told.keep_alive)
+        drain = rig.gateway.start_drain()
+        await told.expect(Kind.GATEWAY_CLOSING)
+        await trio.sleep(1)
+        assert await rig.gateway.activate()
+        await drain.over.wait()
+        [record] = await rig.store.gateways.all()
+        assert record.status is GatewayStatus.ACTIVE
+        fresh = await rig.worker(instance_id="fresh")
+        await start_request(rig, fresh, "r1")
+        await trio.sleep(40)
+        assert not connection_of(rig, told).ending
+        assert await stored_status(rig, told) is ConnectionStatus.DRAINING
+
+
+async def test_a_gateway_activated_in_the_same_moment_stays_active(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        rig.gateway.start_drain()
+        await rig.gateway.activate()
+        await trio.sleep(10)
+        [record] = await rig.store.gateways.all()
+        assert record.status is GatewayStatus.ACTIVE
+        assert not connection_of(rig, worker).ending
+
+
+async def test_activating_releases_a_forward_to_a_worker_that_was_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        rig.gateway.start_drain()
+        await worker.expect(Kind.GATEWAY_CLOSING)
+        results: list[bool] = []
+        rig.nursery.start_soon(forwarding(rig, worker, "r1", results))
+        await trio.testing.wait_all_tasks_blocked()
+        await rig.gateway.activate()
+        await trio.testing.wait_all_tasks_blocked()
+        assert results == [False]
+
+
+async def test_activating_a_gateway_that_does_not_drain_changes_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        assert not await rig.gateway.activate()
+        assert rig.gateway.drain_progress() is None
+
+
+async def test_a_gateway_can_be_drained_again_after_it_was_activated(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        rig.gateway.start_drain()
+        await worker.expect(Kind.GATEWAY_CLOSING)
+        await rig.gateway.activate()
+        rig.gateway.start_drain()
+        await worker.expect(Kind.GATEWAY_CLOSING)
+        assert await worker.closed() == (1001, Syscode.GATEWAY_CLOSING)
+
+
+async def test_a_second_drain_joins_the_first(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.worker()
+        first = rig.gateway.start_drain()
+        await trio.sleep(2)
+        assert rig.gateway.start_drain() is first
+
+
+async def test_the_progress_of_a_drain_counts_who_is_told_who_left_and_who_was_closed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        rig.nursery.start_soon(another_gateway, rig)
+        leaver, stayer = await rig.worker(), await rig.worker(instance_id="stayer")
+        await start_request(rig, stayer, "r1")
+        rig.nursery.start_soon(stayer.keep_alive)
+        drain = rig.gateway.start_drain()
+        await leaver.expect(Kind.GATEWAY_CLOSING)
+        await leaver.socket.aclose(1000, "GATEWAY_DRAINING")
+        await trio.sleep(5)
+        found = drain.progress()
+        assert (found.total, found.told, found.left, found.closed, found.open) == (2, 2, 1, 0, 1)
+        assert (found.over, found.in_flight) == (False, 1)
+        assert found.seconds_left == pytest.approx(20, abs=0.2)
+        await drain.over.wait()
+        found = drain.progress()
+        assert (found.over, found.left, found.closed, found.open) == (True, 2, 1, 0)
+        assert found.seconds_left == 0
+
+
+async def closings(workers: int, *, rate: int, seconds: float = 25.0) -> tuple[list[float], Rig]:
+    """Drain that many workers; return when each was told, from the beginning of the drain."""
+    told: list[float] = []
+    settings = with_timing(drain=seconds)
+    settings = replace(settings, limits=replace(settings.limits, drain_rate=rate))
+    async with open_rig(settings) as rig:
+        rig.nursery.start_soon(another_gateway, rig)
+        peers = [await rig.worker(instance_id=str(ULID())) for _ in range(workers)]
+        started = trio.current_time()
+
+        async def leave(peer: Peer) -> None:
+            await peer.expect(Kind.GATEWAY_CLOSING)
+            told.append(trio.current_time() - started)
+            await peer.socket.aclose(1000, "GATEWAY_DRAINING")
+
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                nursery.start_soon(leave, peer)
+            nursery.start_soon(rig.gateway.drain)
+        return sorted(told), rig
+
+
+async def test_workers_are_told_at_the_drain_rate(autojump_clock: MockClock) -> None:
+    told, _ = await closings(60, rate=10)
+    for second in range(6):
+        assert sum(second <= at < second + 1 for at in told) == pytest.approx(10, abs=1)
+
+
+async def test_the_moments_within_the_rate_are_random(autojump_clock: MockClock) -> None:
+    told, _ = await closings(20, rate=10)
+    gaps = {round(after - before, 3) for before, after in pairwise(told)}
+    assert len(gaps) > 10
+
+
+async def test_all_workers_are_told_within_half_of_the_drain_however_low_the_rate(
+    autojump_clock: MockClock,
+) -> None:
+    told, _ = await closings(30, rate=1, seconds=10)
+    assert told[-1] <= 5
+    assert told[-1] > 4
+
+
+async def test_without_a_rate_all_workers_are_told_at_once(autojump_clock: MockClock) -> None:
+    told, _ = await closings(20, rate=0)
+    assert told[-1] == pytest.approx(0, abs=0.01)
+
+
+async def test_workers_that_do_not_leave_are_closed_at_the_drain_rate_too(
+    autojump_clock: MockClock,
+) -> None:
+    settings = with_timing(drain=20.0)
+    settings = replace(settings, limits=replace(settings.limits, drain_rate=10))
+    async with open_rig(settings) as rig:
+        rig.nursery.start_soon(another_gateway, rig)
+        workers = [await rig.worker(instance_id=str(number)) for number in range(50)]
+        for worker in workers:
+            rig.nursery.start_soon(worker.keep_alive)
+        started = trio.current_time()
+        await rig.gateway.drain()
+        ends = [
+            closed.transitions[-2].at - (now() - trio.current_time()) - started
+            for closed in rig.gateway.closed_connections()
+        ]
+        for second in range(15, 20):
+            assert sum(second <= at < second + 1 for at in ends) == pytest.approx(10, abs=1)
+
+
+async def test_a_worker_that_has_not_been_told_yet_goes_on_taking_requests(
+    autojump_clock: MockClock,
+) -> None:
+    settings = with_timing(drain=20.0)
+    settings = replace(settings, limits=replace(settings.limits, drain_rate=1))
+    async with open_rig(settings) as rig:
+        rig.nursery.start_soon(another_gateway, rig)
+        workers = [await rig.worker(instance_id=str(number)) for number in range(10)]
+        drain = rig.gateway.start_drain()
+        await trio.sleep(2)
+        assert drain.progress().told < 5
+        waiting = [worker for worker in workers if connection_of(rig, worker).machine.routable]
+        await start_request(rig, waiting[-1], "r1")
