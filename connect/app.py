@@ -4,17 +4,13 @@ Roles in one process are wired together here, and only here: `nursery`, `rpc` an
 know each other as ports.
 """
 
-import os
 import secrets
-import signal
 import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import structlog
 import trio
@@ -23,15 +19,19 @@ from ulid import ULID
 
 from connect.api.admin import create_admin
 from connect.api.app import create_api
+from connect.api.registration import RegistrationClient, open_registration_client
 from connect.api.serving import bind, serve_http
+from connect.config.defined import DefinedFunctions
 from connect.errors import ConfigurationError, Syscode, SyscodeError
 from connect.metrics import Metrics
 from connect.nursery.garbage import ELECTION_SECONDS, collect_garbage
 from connect.nursery.gateway import Gateway, GatewayAddress
 from connect.nursery.listener import serve_gateway
-from connect.nursery.services import Services
+from connect.nursery.registration import Registration
+from connect.nursery.services import ReplySender, Services
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens, SigningKeys
+from connect.reloading import Given, Read, Reloadable, reload_on_hangup
 from connect.rpc.addresses import reachable_host
 from connect.rpc.bridge import Bridge, open_bridge
 from connect.rpc.channels import ChannelPool, open_channel_pool
@@ -40,13 +40,14 @@ from connect.rpc.executor_streams import ExecutorStreams
 from connect.rpc.gateway_service import gateway_handlers
 from connect.runs.runner import Runner
 from connect.settings import Role, Settings
+from connect.signals import hangups, termination
 from connect.state.collector import CollectionReport, collect
 from connect.state.election import Election
 from connect.state.open import open_store
 from connect.state.redis_store import RedisStore
 from connect.state.store import StateStore
 
-__all__ = ["Addresses", "Service", "open_service", "serve_until_signal", "termination"]
+__all__ = ["Addresses", "Service", "open_service", "serve_until_signal"]
 
 # A backlog long enough for the reconnects after another gateway's end.
 BACKLOG = 4096
@@ -79,13 +80,15 @@ class Service:
 
     Attributes:
         addresses: where it listens.
-        settings: what it was built from.
+        settings: what it was built from, and given since.
+        reloads: its settings and function definitions, to be given anew.
         gateway: the gateway, where that role runs here.
         accepting: the scope of accepting workers' sockets.
     """
 
-    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
-        self.settings = settings
+    def __init__(self, reloads: Reloadable, log: FilteringBoundLogger) -> None:
+        self.settings = reloads.settings
+        self.reloads = reloads
         self.addresses = Addresses()
         self._log = log
         self.gateway: Gateway | None = None
@@ -96,63 +99,94 @@ class Service:
         """Add addresses that are bound now, by their names in `Addresses`."""
         self.addresses = replace(self.addresses, **addresses)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the service is coming to its end."""
+        return self._stopping
+
     def not_ready(self) -> str | None:
         """Say why the service takes no work, or None."""
         if self._stopping:
             return "the service is stopping"
+        if self.gateway is not None and self.gateway.draining:
+            return "the gateway is draining"
         if self.gateway is not None and self.gateway.store_away:
             return "the gateway gets no answer from the state store"
         return None
 
-    def describe(self) -> Mapping[str, Any]:
-        """Describe the gateway, for the admin API."""
-        if self.gateway is None:
-            return {"status": "not running here"}
-        return self.gateway.describe()
-
     async def stop(self) -> None:
-        """End in order: take no new sockets, let running requests finish, close.
+        """End in order: be not ready, send workers away, close the gateway's port.
 
         Returns when the last worker connection is gone, at most `Timing.drain` and a few
-        cleanup deadlines later. Everything else of the service goes on until the block
+        cleanup deadlines later. Until then the gateway's port answers: not ready, and
+        that the gateway closes. Everything else of the service goes on until the block
         of `open_service` ends.
         """
         if self._stopping:
             return
         self._stopping = True
         self._log.info("stopping")
-        self.accepting.cancel()
         if self.gateway is not None:
             await self.gateway.drain()
+        self.accepting.cancel()
 
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, now: Callable[[], float] = time.time
+    settings: Settings,
+    *,
+    functions: DefinedFunctions | None = None,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Service]:
     """Run a service for the length of the block.
 
     The body begins once everything listens. When it ends, the service stops in order
-    (see `Service.stop`); when it is cancelled, at once, with shielded cleanup.
+    (see `Service.stop`), the admin listener last; when it is cancelled, at once, with
+    shielded cleanup.
 
     Args:
+        functions: the definitions that it offers and compares registered functions with.
         now: unix time in seconds.
 
     Raises:
         ConfigurationError: a port is in use, Redis cannot be reached, a key is malformed.
     """
     log: FilteringBoundLogger = structlog.get_logger()
-    service = Service(settings, log)
     metrics = Metrics()
+    random_secret = secrets.token_hex(32)
     keys = SigningKeys(settings.tenant.signing_keys)
     tokens = SessionTokens(
-        settings.tenant.session_secret or secrets.token_hex(32),
+        settings.tenant.session_secret or random_secret,
+        accepted=settings.tenant.accepted_session_secrets,
         lifetime=settings.timing.session_token,
         now=now,
     )
+
+    def swap_keys(new: Settings) -> None:
+        secret, accepted = new.tenant.session_secret, new.tenant.accepted_session_secrets
+        # A faulty secret is to be noticed before the keys are swapped.
+        SessionTokens(secret or random_secret, accepted=accepted, lifetime=0, now=now)
+        keys.replace(new.tenant.signing_keys)
+        tokens.replace(secret or random_secret, accepted)
+
+    reloads = Reloadable(
+        settings,
+        functions or DefinedFunctions(),
+        swap_keys=swap_keys,
+        metrics=metrics,
+        log=log,
+        now=now,
+    )
+    settings = reloads.settings
+    service = Service(reloads, log)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.redis, settings.timing, now))
         metrics.store_round_trips.set_function(lambda: store.round_trips)
+        metrics.tasks.set_function(lambda: trio.lowlevel.current_statistics().tasks_living)
+        # Whoever watches the service sees it until nothing else of it is left.
+        watched = await stack.enter_async_context(_unwrapped_nursery())
+        admin = bind(settings.listen.admin_host, settings.listen.admin_port, "the admin API")
+        stack.callback(admin.close)
         bridge = await stack.enter_async_context(
             open_bridge(max_message_bytes=settings.limits.message_bytes + 64 * 1024)
         )
@@ -166,27 +200,39 @@ async def open_service(
                 Executor(store, settings=settings, now=now, bridge=bridge)
             )
             service.note(executor_rpc="{}:{}".format(*executor.address))
+        client = None
+        if Role.GATEWAY in settings.roles and settings.tenant.register_url is not None:
+            client = await stack.enter_async_context(
+                open_registration_client(
+                    settings.tenant.register_url, connections=settings.limits.registrations
+                )
+            )
         serving = await stack.enter_async_context(_unwrapped_nursery())
+        replies: ReplySender = pool
         if Role.GATEWAY in settings.roles:
-            gateway = await parts.start_gateway(serving)
+            gateway = await parts.start_gateway(serving, client, admin=_admin_url(settings, admin))
+            replies = gateway.services.replies
             serving.start_soon(_collect_garbage, store, gateway)
         if Role.API in settings.roles and executor is not None:
-            await parts.start_api(serving, executor)
-        await parts.start_admin(serving)
+            await parts.start_api(serving, executor, replies)
+        await parts.start_admin(watched, admin)
         if settings.redis.url is None:
             log.warning("state is in memory only: it is lost when this process ends")
         yield service
         await service.stop()
-        serving.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def _unwrapped_nursery() -> AsyncIterator[trio.Nursery]:
-    """Open a nursery; a configuration error inside comes out as itself, not in a group."""
+    """Open a nursery whose tasks are cancelled when the block ends.
+
+    A configuration error inside comes out as itself, not in a group.
+    """
     refused: ConfigurationError | None = None
     try:
         async with trio.open_nursery() as nursery:
             yield nursery
+            nursery.cancel_scope.cancel()
     except* ConfigurationError as group:
         refused = _first(group)
     if refused is not None:
@@ -213,9 +259,18 @@ class _Parts:
     log: FilteringBoundLogger
     now: Callable[[], float]
 
-    async def start_gateway(self, serving: trio.Nursery) -> Gateway:
+    async def start_gateway(
+        self, serving: trio.Nursery, client: RegistrationClient | None, *, admin: str
+    ) -> Gateway:
         settings = self.settings
         listen = settings.listen
+        registration = None
+        if client is not None:
+            registration = Registration(
+                client,
+                at_once=settings.limits.registrations,
+                development=not settings.tenant.signing_keys,
+            )
         executors = ExecutorStreams(self.pool, reply_timeout=settings.timing.rpc)
         gateway = Gateway(
             Services(
@@ -227,6 +282,8 @@ class _Parts:
                 metrics=self.metrics,
                 log=self.log,
                 now=self.now,
+                registration=registration,
+                defined=lambda: self.service.reloads.functions,
             )
         )
         bound = bind(listen.host, listen.gateway_port, "the gateway")
@@ -250,6 +307,7 @@ class _Parts:
                 grpc_port=rpc_port,
                 port=port,
                 endpoint=_endpoint(listen.gateway_url),
+                admin=admin,
             ),
         )
         self.service.gateway = gateway
@@ -270,7 +328,9 @@ class _Parts:
                 gateway, [listener], connections=serving, ready=self.service.not_ready
             )
 
-    async def start_api(self, serving: trio.Nursery, executor: Executor) -> None:
+    async def start_api(
+        self, serving: trio.Nursery, executor: Executor, replies: ReplySender
+    ) -> None:
         listen = self.settings.listen
 
         async def execute(request: pb.GatewayExecutorRequestData) -> pb.SdkResponse:
@@ -292,27 +352,30 @@ class _Parts:
             settings=self.settings,
             keys=self.keys,
             tokens=self.tokens,
-            replies=self.pool,
+            replies=replies,
             runner=Runner(self.store.apps, execute, settings=self.settings, now=self.now),
             nursery=serving,
             event_keys=self.settings.tenant.event_keys,
             ready=self.service.not_ready,
+            defined=lambda: self.service.reloads.functions,
             now=self.now,
         )
         bound = bind(listen.host, listen.api_port, "the API")
         host, port = await serving.start(serve_http, app, bound)
         self.service.note(api=f"http://{_dialable(host)}:{port}")
 
-    async def start_admin(self, serving: trio.Nursery) -> None:
-        listen = self.settings.listen
+    async def start_admin(self, watched: trio.Nursery, bound: socket.socket) -> None:
+        service = self.service
         app = create_admin(
             ping=self.store.ping,
             registry=self.metrics.registry,
-            gateway=self.service.describe,
-            ready=self.service.not_ready,
+            gateway=service.gateway,
+            gateways=self.store.gateways.all,
+            ready=service.not_ready,
+            stopping=lambda: service.stopping,
+            reloads=service.reloads,
         )
-        bound = bind(listen.admin_host, listen.admin_port, "the admin API")
-        host, port = await serving.start(serve_http, app, bound)
+        host, port = await watched.start(serve_http, app, bound)
         self.service.note(admin=f"http://{_dialable(host)}:{port}")
 
 
@@ -325,6 +388,15 @@ async def _collect_garbage(store: RedisStore, gateway: Gateway) -> None:
         return await collect(store, env_id, between_pages=between_pages)
 
     await collect_garbage(services, office, make_pass)
+
+
+def _admin_url(settings: Settings, bound: socket.socket) -> str:
+    """Return where others reach the maintenance API, if it is not bound to loopback."""
+    listen = settings.listen
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = listen.advertise_host or reachable_host(listen.admin_host)
+    return f"http://{_dialable(host)}:{port}"
 
 
 def _dialable(host: str) -> str:
@@ -344,42 +416,30 @@ def _endpoint(gateway_url: str | None) -> str:
 
 
 async def serve_until_signal(
-    settings: Settings, announce: Callable[[Addresses], None] = lambda addresses: None
+    given: Given,
+    announce: Callable[[Addresses], None] = lambda addresses: None,
+    *,
+    read: Read,
+    changed: Callable[[Settings], None] = lambda settings: None,
 ) -> None:
     """Run a service until SIGINT or SIGTERM, then end it in order.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once. SIGHUP has it given everything anew.
 
     Args:
         announce: called with the addresses once everything listens.
+        read: reads everything again.
+        changed: called with the settings after each reload that took effect.
 
     Raises:
         ConfigurationError: the service cannot start as asked.
     """
-    with termination() as wait_for_signal:
-        async with open_service(settings) as service:
+    with termination() as wait_for_signal, hangups() as wait_for_hangup:
+        async with open_service(given.settings, functions=given.functions) as service:
             announce(service.addresses)
-            await wait_for_signal()
-
-
-@contextmanager
-def termination() -> Iterator[Callable[[], Awaitable[None]]]:
-    """Take SIGINT and SIGTERM for the length of the block.
-
-    Yields:
-        a function that returns with the first of them; the second exits the process.
-    """
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-
-        async def wait_for_signal() -> None:
-            number = await anext(signals)
-            for again in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(again, _exit_at_once)
-            structlog.get_logger().info("signal received", signal=signal.Signals(number).name)
-
-        yield wait_for_signal
-
-
-def _exit_at_once(number: int, frame: object) -> None:
-    print("connect: second signal, exiting at once", file=sys.stderr, flush=True)
-    os._exit(128 + number)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(
+                    reload_on_hangup, wait_for_hangup, service.reloads, read, changed
+                )
+                await wait_for_signal()
+                nursery.cancel_scope.cancel()

@@ -6,7 +6,11 @@ from typing import Literal
 
 import structlog
 
-__all__ = ["configure_logging"]
+__all__ = ["configure_logging", "set_log_level"]
+
+
+class _Logger(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: ignore[misc] # no static base
+    """What every logger of the process is made of, so that their level can change."""
 
 
 def configure_logging(
@@ -19,7 +23,6 @@ def configure_logging(
         fmt: `console` for aligned, coloured (on a terminal) lines; `json` for one object
             a line.
     """
-    number = logging.getLevelNamesMapping()[level.upper()]
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -34,11 +37,25 @@ def configure_logging(
         processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=_Logger,
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     # Libraries' own logs: only what matters, in the same place.
-    logging.basicConfig(
-        level=max(number, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s"
-    )
+    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+    set_log_level(level)
+
+
+def set_log_level(level: str) -> None:
+    """Change the level of every logger there is, and of those to come.
+
+    Args:
+        level: least level to log: debug, info, warning or error.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    # Loggers keep their class for good, so that it is the class that changes: a level that
+    # is off costs a call of an empty function.
+    for name, method in vars(structlog.make_filtering_bound_logger(number)).items():
+        if not name.startswith("__"):
+            setattr(_Logger, name, method)
+    logging.getLogger().setLevel(max(number, logging.WARNING))

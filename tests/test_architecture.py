@@ -20,15 +20,22 @@ BELOW = {
     "nursery": {"errors", "settings", "metrics", "protocol", "config", "state"},
     "rpc": {"errors", "settings", "metrics", "protocol", "config", "state"},
     "runs": {"errors", "settings", "metrics", "protocol", "config", "state"},
-    "api": {"errors", "settings", "metrics", "protocol", "config", "state", "runs"},
+    "api": {
+        "errors", "settings", "metrics", "protocol", "config", "state", "runs", "reloading",
+    },
     "worker": {"errors", "settings", "protocol"},
     "demo": {"worker"},
     "harness": {"errors"},
+    "signals": set(),
+    "reloading": {"errors", "settings", "metrics", "config"},
     "app": {
         "errors", "settings", "metrics", "protocol", "config", "state", "nursery", "rpc", "runs",
-        "api",
+        "api", "signals", "reloading",
     },
-    "cli": {"app", "errors", "settings", "logs", "memory", "protocol", "worker", "demo"},
+    "cli": {
+        "app", "errors", "settings", "logs", "memory", "protocol", "config", "worker", "demo",
+        "signals", "reloading",
+    },
     "__main__": {"cli"},
 }  # fmt: skip
 

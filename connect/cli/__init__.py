@@ -1,18 +1,17 @@
 """The command line: ``python -m connect [COMMAND]``.
 
-Commands import what they need when they run, so that ``--help`` is quick.
+A command's module is imported when it is called, and what it needs when it runs, so that
+``--help`` is quick.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
 
 import click
 
 from connect import __version__
-from connect.cli.dev import dev
-from connect.cli.invoke import invoke
-from connect.cli.serve import serve
-from connect.cli.worker import worker
 from connect.errors import ConfigurationError
 
 __all__ = ["cli", "main"]
@@ -21,7 +20,81 @@ __all__ = ["cli", "main"]
 INTERRUPTED = 130
 
 
-class _ServeByDefault(click.Group):
+# Each command: the module and attribute where it is, and what --help says of it.
+_COMMANDS = {
+    "serve": (
+        "connect.cli.serve:serve",
+        "Run the service: gateway, API and executor, until SIGINT or SIGTERM.",
+    ),
+    "dev": ("connect.cli.dev:dev", "Run everything in one process, for development."),
+    "invoke": (
+        "connect.cli.invoke:invoke",
+        "Run FUNCTION (its slug, such as my-app-hello) and print its result as JSON.",
+    ),
+    "worker": (
+        "connect.cli.worker:worker",
+        "Run a worker that serves the functions of MODULE:ATTRIBUTE.",
+    ),
+    "connections": (
+        "connect.cli.connections:connections",
+        "Show the connections of a gateway.",
+    ),
+    "drain": (
+        "connect.cli.drain:drain",
+        "Take a gateway out of service: it sends its workers to other gateways.",
+    ),
+    "activate": (
+        "connect.cli.drain:activate",
+        "Put a drained gateway back into service, also in the midst of a drain.",
+    ),
+    "functions": (
+        "connect.cli.functions:functions",
+        "Check, show and try function definitions.",
+    ),
+    "config": ("connect.cli.config:config", "Check, show and explain the configuration."),
+    "cue": (
+        "connect.cli.cue:cue",
+        "Evaluate, format and check CUE documents (of version 0.4; JSON is CUE).",
+    ),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command when it is called.
+
+    Args:
+        places: for each command where it is, as ``module:attribute``, and its help in one
+            line, which the list of commands shows.
+    """
+
+    def __init__(self, *args: Any, places: Mapping[str, tuple[str, str]], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._places})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place, _ = self._places.get(cmd_name, ("", ""))
+        if not place:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = place.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command), place
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = formatter.width - 6 - max(map(len, self._places))
+        rows = [(name, _shortened(self._places[name][1], width)) for name in sorted(self._places)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3].rsplit(' ', 1)[0]}..."
+
+
+class _ServeByDefault(_LazyGroup):
     """A group whose command is ``serve`` when the arguments name none."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -44,7 +117,10 @@ class _ServeByDefault(click.Group):
 
 
 @click.group(
-    cls=_ServeByDefault, context_settings={"help_option_names": ["-h", "--help"]}, name="connect"
+    cls=_ServeByDefault,
+    places=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    name="connect",
 )
 @click.version_option(__version__, prog_name="connect")
 def cli() -> None:
@@ -53,10 +129,6 @@ def cli() -> None:
 
     Without a command it serves, as `serve` does.
     """
-
-
-for command in (serve, dev, invoke, worker):
-    cli.add_command(command)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connect.cli.options import service_options, settings_from
+from connect.cli.given import functions_option, read_given
+from connect.cli.options import service_options
 
 if TYPE_CHECKING:
     import trio
 
     from connect.app import Service
     from connect.cli.announce import Announcer
-    from connect.settings import Settings
+    from connect.reloading import Given, Read
     from connect.worker import Worker
 
 __all__ = ["dev"]
@@ -25,39 +26,61 @@ DEMO_DATA = {"name": "Ada"}
 
 @click.command()
 @service_options
+@functions_option
 @click.option("--no-demo", is_flag=True, help="Run no demo worker and send no request.")
-def dev(no_demo: bool, **options: Any) -> None:
+@click.pass_context
+def dev(context: click.Context, /, no_demo: bool, **options: Any) -> None:
     """Run everything in one process, for development.
 
     Starts the service with a demo worker, sends one request through it and prints the
     reply, then stays up until Ctrl-C.
     """
+    from functools import partial
+
+    import structlog
     import trio
 
     from connect.cli.announce import Announcer
     from connect.logs import configure_logging
 
-    settings = settings_from(options)
-    configure_logging(level=options["log_level"], fmt=options["log_format"])
+    given = read_given(context)
+    configure_logging(level=given.settings.log.level, fmt=given.settings.log.format)
+    for warning in given.warnings:
+        structlog.get_logger().warning(warning)
     announcer = Announcer(
         print_addresses=options["print_addresses"], address_file=options["address_file"]
     )
-    trio.run(_dev, settings, announcer, not no_demo)
+    trio.run(_dev, given, announcer, not no_demo, partial(read_given, context))
 
 
-async def _dev(settings: "Settings", announcer: "Announcer", demo: bool) -> None:
+async def _dev(given: "Given", announcer: "Announcer", demo: bool, read: "Read") -> None:
     import trio
 
-    from connect.app import open_service, termination
+    from connect.app import open_service
+    from connect.logs import set_log_level
     from connect.memory import settle_memory
+    from connect.reloading import reload_on_hangup
+    from connect.signals import hangups, termination
 
-    with termination() as wait_for_signal:
-        async with open_service(settings) as service, trio.open_nursery() as nursery:
+    with termination() as wait_for_signal, hangups() as wait_for_hangup:
+        async with (
+            open_service(given.settings, functions=given.functions) as service,
+            trio.open_nursery() as nursery,
+        ):
             worker = await _run_demo(service, nursery) if demo else None
             settle_memory()
             announcer.announce(service.addresses)
             _suggest(service, demo=demo)
-            await wait_for_signal()
+            async with trio.open_nursery() as watching:
+                watching.start_soon(
+                    reload_on_hangup,
+                    wait_for_hangup,
+                    service.reloads,
+                    read,
+                    lambda settings: set_log_level(settings.log.level),
+                )
+                await wait_for_signal()
+                watching.cancel_scope.cancel()
             if worker is not None:
                 worker.shutdown()
 

@@ -1,28 +1,42 @@
-"""Options that become `Settings`."""
+"""Options that become `Settings`, over variables and the configuration document."""
 
-import math
+import os
+import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
-from difflib import get_close_matches
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from connect.errors import ConfigurationError
 from connect.settings import (
     DEVELOPMENT_ACCOUNT_ID,
     DEVELOPMENT_ENV_ID,
     KeyLayout,
-    Limits,
     Listen,
-    RedisSettings,
+    LogFormat,
+    LogLevel,
+    LogSettings,
     Role,
-    Settings,
-    Tenant,
-    Timing,
 )
 
-__all__ = ["client_options", "service_options", "settings_from"]
+if TYPE_CHECKING:
+    from connect.config.cue.errors import CueError
+    from connect.config.finding import Document
+    from connect.config.layers import Given, Resolved
+    from connect.config.loader import Loaded
+
+__all__ = [
+    "FaultyDocument",
+    "ServiceSettings",
+    "client_options",
+    "configuration_warnings",
+    "load_document",
+    "rendered",
+    "service_options",
+    "service_settings",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,11 +61,22 @@ class _Roles(click.ParamType[frozenset[Role]]):
 
 _PORT = click.IntRange(0, 65535)
 _LISTEN = Listen()
+_LOG = LogSettings()
 
 
 def service_options(command: F) -> F:
-    """Add the options of a service to a command; `settings_from` reads them."""
+    """Add the options of a service to a command; `service_settings` reads them.
+
+    An option whose flag is that of a setting in `connect.config.catalogue` gives that setting,
+    and has the setting's variable.
+    """
     options = [
+        click.option(
+            "--config", metavar="PATH", envvar="CONNECT_CONFIG",
+            help="Configuration document, .cue or .json. Without it: ./inngest.cue, "
+            "./inngest.json, /etc/inngest.cue, /etc/inngest.json, or the document in the "
+            "variable INNGEST_CONFIG.  [env: CONNECT_CONFIG]",
+        ),
         click.option(
             "--roles",
             type=_Roles(),
@@ -118,6 +143,11 @@ def service_options(command: F) -> F:
             "Derived from each request's Host when not given.",
         ),
         click.option(
+            "--trusted-proxy", "trusted_proxies", multiple=True, envvar="CONNECT_TRUSTED_PROXY",
+            help="Address or network of a proxy before the gateway, whose X-Forwarded-For is "
+            "believed; may be repeated.  [env: CONNECT_TRUSTED_PROXY]",
+        ),
+        click.option(
             "--gateway-group", default="default", show_default=True,
             envvar="CONNECT_GATEWAY_GROUP", help="Group that workers know this gateway by.",
         ),
@@ -136,9 +166,20 @@ def service_options(command: F) -> F:
             "[env: CONNECT_EVENT_KEY]",
         ),
         click.option(
+            "--register-url", envvar="CONNECT_REGISTER_URL",
+            help="Base URL of an API to register workers' apps at (POST URL/fn/register). "
+            "Registered here when not given.  [env: CONNECT_REGISTER_URL]",
+        ),
+        click.option(
             "--session-secret", envvar="CONNECT_SESSION_SECRET",
             help="Secret for session tokens, shared by all processes of a deployment; "
             "needed when roles run apart.  [env: CONNECT_SESSION_SECRET]",
+        ),
+        click.option(
+            "--accepted-session-secret", "accepted_session_secrets", multiple=True,
+            envvar="CONNECT_ACCEPTED_SESSION_SECRET",
+            help="Further secret by which session tokens may be signed, while the secret is "
+            "being changed; may be repeated.  [env: CONNECT_ACCEPTED_SESSION_SECRET]",
         ),
         click.option(
             "--account-id", type=click.UUID, default=DEVELOPMENT_ACCOUNT_ID,
@@ -162,13 +203,14 @@ def service_options(command: F) -> F:
             help="Write that line to this file once everything listens.",
         ),
         click.option(
-            "--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
-            default="info", show_default=True, envvar="CONNECT_LOG_LEVEL",
+            "--log-level", type=click.Choice([str(level) for level in LogLevel]),
+            default=str(_LOG.level), show_default=True, envvar="CONNECT_LOG_LEVEL",
             help="What to log, at least.",
         ),
         click.option(
-            "--log-format", type=click.Choice(["console", "json"]), default="console",
-            show_default=True, envvar="CONNECT_LOG_FORMAT", help="How log lines look, on stderr.",
+            "--log-format", type=click.Choice([str(form) for form in LogFormat]),
+            default=str(_LOG.format), show_default=True, envvar="CONNECT_LOG_FORMAT",
+            help="How log lines look, on stderr.",
         ),
     ]  # fmt: skip
     for option in reversed(options):
@@ -197,76 +239,113 @@ def client_options(command: F) -> F:
     return command
 
 
-def settings_from(options: dict[str, Any]) -> Settings:
-    """Build the settings that the options say.
+class FaultyDocument(ConfigurationError):
+    """The configuration document is wrong.
+
+    Attributes:
+        faults: everything that is wrong, each with its place, as text for people.
+    """
+
+    def __init__(self, faults: str) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return f"the configuration cannot be used\n{self.faults}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What a command line, the variables and the configuration document say together.
+
+    Attributes:
+        document: the configuration document; its rule is NONE when there is none.
+        resolved: the settings, each with its origin.
+        warnings: what an operator should know; free of secrets.
+    """
+
+    document: "Document"
+    resolved: "Resolved"
+    warnings: tuple[str, ...]
+
+
+def service_settings(context: click.Context) -> ServiceSettings:
+    """Load the configuration and lay variables and flags over it.
+
+    Args:
+        context: of a command with `service_options`.
 
     Raises:
-        ConfigurationError: a combination or an override that cannot be.
+        FaultyDocument: with everything that is wrong with the document.
+        ConfigurationError: a file, a flag, a variable or a combination that cannot be.
     """
-    roles = options["roles"]
-    secret = options["session_secret"]
-    if {Role.API, Role.GATEWAY} & roles and not {Role.API, Role.GATEWAY} <= roles and not secret:
-        raise ConfigurationError(
-            "API and gateway run in different processes: give both the same --session-secret"
-        )
-    if roles != frozenset(Role) and not options["redis_url"]:
-        raise ConfigurationError(
-            "roles in different processes share state: give --redis-url (or CONNECT_REDIS_URL)"
-        )
-    url = options["gateway_url"]
-    if url is not None and not url.startswith(("ws://", "wss://")):
-        raise ConfigurationError(f"--gateway-url must begin with ws:// or wss://, not {url!r}")
-    settings = Settings(
-        roles=roles,
-        listen=Listen(
-            host=options["host"],
-            api_port=options["api_port"],
-            gateway_port=options["gateway_port"],
-            gateway_rpc_port=options["gateway_rpc_port"],
-            executor_rpc_port=options["executor_rpc_port"],
-            admin_host=options["admin_host"],
-            admin_port=options["admin_port"],
-            advertise_host=options["advertise_host"],
-            gateway_url=url,
-        ),
-        tenant=Tenant(
-            account_id=str(options["account_id"]),
-            env_id=str(options["env_id"]),
-            signing_keys=tuple(options["signing_keys"]),
-            event_keys=tuple(options["event_keys"]),
-            session_secret=secret,
-        ),
-        redis=RedisSettings(url=options["redis_url"], layout=KeyLayout(options["key_layout"])),
-        gateway_group=options["gateway_group"],
-    )
-    for override in options["overrides"]:
-        settings = _override(settings, override)
-    return settings
+    from connect.config.finding import DocumentRule, find_document
+    from connect.config.layers import check_combinations, resolve, variables
+
+    flags = _flags(context)
+    document = find_document(context.params["config"], environment=os.environ)
+    # Without a document there is nothing to evaluate, and starting is quicker.
+    loaded = None if document.rule is DocumentRule.NONE else load_document(document)
+    layer = {} if loaded is None else loaded.layer
+    resolved = resolve(flags, variables(os.environ), layer)
+    check_combinations(resolved.settings)
+    return ServiceSettings(document, resolved, configuration_warnings(document, loaded))
 
 
-def _override(settings: Settings, override: str) -> Settings:
-    path, equals, value = override.partition("=")
-    section, dot, name = path.partition(".")
-    sections: dict[str, Timing | Limits] = {"timing": settings.timing, "limits": settings.limits}
-    known = [f"{key}.{f.name}" for key, part in sections.items() for f in fields(part)]
-    if not (equals and dot) or path not in known:
-        near = get_close_matches(path, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; it is timing.NAME or limits.NAME"
-        raise ConfigurationError(f"--set {override}: there is no setting {path!r}{hint}")
-    part = sections[section]
-    change: dict[str, Any] = {name: _value(override, value, getattr(part, name))}
-    changed: dict[str, Any] = {section: replace(part, **change)}
-    return replace(settings, **changed)
+def configuration_warnings(document: "Document", loaded: "Loaded | None") -> tuple[str, ...]:
+    """Return what an operator should know of a document and the variables."""
+    from connect.config.layers import unknown_variables
+
+    found = [] if document.warning is None else [document.warning]
+    found += [str(note) for note in (() if loaded is None else loaded.notes)]
+    found += [
+        f"there is no setting for the variable {name}; did you mean {near}?"
+        for name, near in unknown_variables(os.environ).items()
+    ]
+    return tuple(found)
 
 
-def _value(override: str, text: str, current: float) -> float:
-    from connect.protocol.durations import parse_duration
+def load_document(document: "Document") -> "Loaded":
+    """Evaluate and decode a configuration document.
+
+    Raises:
+        FaultyDocument: with everything that is wrong with it.
+    """
+    from connect.config.cue.errors import CueError
+    from connect.config.loader import decode_configuration, evaluate_configuration
 
     try:
-        value = int(text) if isinstance(current, int) else parse_duration(text)
-    except ValueError as error:
-        what = "a whole number" if isinstance(current, int) else f"a duration such as 10s ({error})"
-        raise ConfigurationError(f"--set {override}: {text!r} is not {what}") from error
-    if value < 0 or not math.isfinite(value):
-        raise ConfigurationError(f"--set {override}: the value must not be negative")
-    return value
+        evaluated = evaluate_configuration(document, environment=os.environ)
+        return decode_configuration(evaluated)
+    except CueError as error:
+        raise FaultyDocument(rendered(error)) from error
+
+
+def _flags(context: click.Context) -> dict[str, "Given"]:
+    """Return the settings that the command line gives."""
+    from connect.config.catalogue import catalogue
+    from connect.config.layers import Given, Origin, OriginKind, UnfitValue, overrides, typed
+
+    by_flag = {setting.flag: setting for setting in catalogue().values()}
+    flags = overrides(context.params["overrides"])
+    for parameter in context.command.params:
+        setting = by_flag.get(parameter.opts[0])
+        if setting is None or parameter.name is None:
+            continue
+        if context.get_parameter_source(parameter.name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[parameter.name]
+        if not isinstance(value, frozenset):
+            try:
+                value = typed(setting, list(value) if isinstance(value, tuple) else value)
+            except UnfitValue as error:
+                raise ConfigurationError(f"{setting.flag}: {error}") from error
+        flags[setting.path] = Given(value, Origin(OriginKind.FLAG, setting.flag))
+    return flags
+
+
+def rendered(error: "CueError") -> str:
+    """Write what is wrong with a document, for the terminal that stderr may be."""
+    from connect.config.cue.printer import render_faults
+
+    return render_faults(error, color=sys.stderr.isatty()).rstrip("\n")

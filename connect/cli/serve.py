@@ -1,37 +1,57 @@
 """``connect serve``: run the service until it is told to end."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from connect.cli.options import service_options, settings_from
+from connect.cli.given import functions_option, read_given
+from connect.cli.options import service_options
+
+if TYPE_CHECKING:
+    from connect.settings import Settings
 
 __all__ = ["serve"]
 
 
 @click.command()
 @service_options
-def serve(**options: Any) -> None:
+@functions_option
+@click.pass_context
+def serve(context: click.Context, /, **options: Any) -> None:
     """Run the service: gateway, API and executor, until SIGINT or SIGTERM.
 
     The first signal ends it in order: no new connections, then running requests finish,
-    then it exits with code 0. The second ends it at once.
+    then it exits with code 0. The second ends it at once. SIGHUP reads configuration and
+    function definitions again; if they have a fault, nothing changes.
     """
+    from functools import partial
+
+    import structlog
     import trio
 
     from connect.app import Addresses, serve_until_signal
     from connect.cli.announce import Announcer
-    from connect.logs import configure_logging
+    from connect.logs import configure_logging, set_log_level
     from connect.memory import settle_memory
 
-    settings = settings_from(options)
-    configure_logging(level=options["log_level"], fmt=options["log_format"])
+    given = read_given(context)
+    configure_logging(level=given.settings.log.level, fmt=given.settings.log.format)
     announcer = Announcer(
         print_addresses=options["print_addresses"], address_file=options["address_file"]
     )
 
     def announce(addresses: Addresses) -> None:
         settle_memory()
+        for warning in (given.no_document, *given.warnings):
+            if warning is not None:
+                structlog.get_logger().warning(warning)
         announcer.announce(addresses)
 
-    trio.run(serve_until_signal, settings, announce)
+    def changed(settings: "Settings") -> None:
+        set_log_level(settings.log.level)
+
+    trio.run(
+        partial(
+            serve_until_signal, given, announce, read=partial(read_given, context), changed=changed
+        )
+    )

@@ -37,6 +37,7 @@ from connect.errors import ConfigurationError
 from connect.rpc.background import body_apart
 from connect.rpc.channel import RpcChannel, watch_peer
 from connect.rpc.client_call import ClientCall
+from connect.rpc.errors import CallRefused, RpcStatus
 from connect.rpc.http2 import Http2Stream
 from connect.rpc.message_stream import ClientStream, Receiver, ServerStream, StreamHandler
 from connect.rpc.server_call import CLOSING, RpcHandler, ServerCall
@@ -248,6 +249,9 @@ class _Connection:
     def _new_stream(
         self, wrapper: ClientCall | ClientStream
     ) -> tuple[Http2Stream, Callable[[Http2Stream], Callable[[], None]]]:
+        # A peer may close what it has only just accepted, such as a proxy before nobody.
+        if self._handler.lost:
+            raise CallRefused(RpcStatus.UNAVAILABLE, "the connection is lost")
         stream = self._protocol.connection.create_stream(wrapper=cast(Wrapper, wrapper))
         register = cast(
             Callable[[Http2Stream], Callable[[], None]], self._protocol.processor.register

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.errors import CallRefused, RpcError, RpcStatus
 
 if TYPE_CHECKING:
     from connect.rpc.message_stream import ClientStream
@@ -158,7 +158,7 @@ class RpcChannel:
         """Start afresh: the connection has carried 2^30 calls."""
         if self._connection is connection:
             self._connection = None
-        return RpcError(RpcStatus.UNAVAILABLE, "the connection is used up")
+        return CallRefused(RpcStatus.UNAVAILABLE, "the connection is used up")
 
     def _done(self, connection: WireConnection) -> None:
         connection.calls -= 1
@@ -188,16 +188,16 @@ class RpcChannel:
                 if connection is None or not connection.is_open:
                     connection = await self._dial()
         if connection is None:
-            raise RpcError(
+            raise CallRefused(
                 RpcStatus.DEADLINE_EXCEEDED, f"no connection to {self._host}:{self._port} in time"
             )
         return connection
 
     async def _dial(self) -> WireConnection:
         if self._closed:
-            raise RpcError(RpcStatus.UNAVAILABLE, "the channel is closed")
+            raise CallRefused(RpcStatus.UNAVAILABLE, "the channel is closed")
         if trio.current_time() < self._retry_at:
-            raise RpcError(RpcStatus.UNAVAILABLE, self._failure)
+            raise CallRefused(RpcStatus.UNAVAILABLE, self._failure)
         self._discard()
         reason = f"no answer within {self._wire.dial_timeout:g} s"
         with trio.move_on_after(self._wire.dial_timeout):
@@ -213,7 +213,7 @@ class RpcChannel:
         self._failures = min(self._failures + 1, 10)
         self._retry_at = trio.current_time() + backoff
         self._failure = f"cannot connect to {self._host}:{self._port}: {reason}"
-        raise RpcError(RpcStatus.UNAVAILABLE, self._failure)
+        raise CallRefused(RpcStatus.UNAVAILABLE, self._failure)
 
     async def _attach(self, stream: trio.SocketStream) -> WireConnection:
         sock = socket.socket(fileno=stream.socket.detach())
@@ -226,7 +226,7 @@ class RpcChannel:
             raise OSError("the connection was not taken over in time")
         if self._closed:
             connection.close()
-            raise RpcError(RpcStatus.UNAVAILABLE, "the channel is closed")
+            raise CallRefused(RpcStatus.UNAVAILABLE, "the channel is closed")
         self._connection = connection
         return connection
 

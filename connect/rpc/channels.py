@@ -12,7 +12,7 @@ from connect.protocol.envelope import decode_success, encode_forward, encode_rep
 from connect.rpc.background import open_background
 from connect.rpc.bridge import Bridge
 from connect.rpc.channel import RpcChannel
-from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.errors import CallRefused, RpcError, RpcStatus
 from connect.rpc.message_stream import ClientStream
 from connect.rpc.methods import FORWARD, REPLY
 
@@ -132,7 +132,7 @@ class ChannelPool:
     def _close_longest_idle(self) -> None:
         idle = [(entry.last_used, key) for key, entry in self._entries.items() if not entry.calls]
         if not idle:
-            raise RpcError(
+            raise CallRefused(
                 RpcStatus.RESOURCE_EXHAUSTED, f"all {self._max_channels} channels are in use"
             )
         self._entries.pop(min(idle)[1]).channel.close()

@@ -1,10 +1,11 @@
 """How a remote call fails: the statuses of gRPC, and the error that carries one."""
 
+from collections.abc import Mapping
 from enum import IntEnum
 
-from connect.errors import ConnectError
+from connect.errors import ConnectError, LimitReached, Syscode, SyscodeError
 
-__all__ = ["RpcError", "RpcStatus"]
+__all__ = ["CallRefused", "RpcError", "RpcStatus", "rpc_error"]
 
 
 class RpcStatus(IntEnum):
@@ -34,12 +35,40 @@ class RpcError(ConnectError):
     Attributes:
         status: the gRPC status.
         message: one sentence for people; safe to show to the other side.
+        retry_after: seconds after which another attempt may do better; None where the
+            server has no opinion. Travels as ``grpc-retry-pushback-ms`` (gRPC's proposal A6).
     """
 
-    def __init__(self, status: RpcStatus, message: str) -> None:
+    def __init__(
+        self, status: RpcStatus, message: str, *, retry_after: float | None = None
+    ) -> None:
         super().__init__(status, message)
         self.status = status
         self.message = message
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.status.name}: {self.message}"
+
+
+class CallRefused(RpcError):
+    """A call that certainly had no effect: it was not sent, or the server did not take it up."""
+
+
+_STATUS_OF: Mapping[str, RpcStatus] = {
+    Syscode.NO_HEALTHY_CONNECTION: RpcStatus.UNAVAILABLE,
+    Syscode.ALL_WORKERS_AT_CAPACITY: RpcStatus.RESOURCE_EXHAUSTED,
+    Syscode.WORKER_AT_CAPACITY: RpcStatus.RESOURCE_EXHAUSTED,
+    Syscode.EXECUTOR_AT_CAPACITY: RpcStatus.RESOURCE_EXHAUSTED,
+    Syscode.WORKER_STOPPED_RESPONDING: RpcStatus.ABORTED,
+    Syscode.REQUEST_TOO_LONG: RpcStatus.DEADLINE_EXCEEDED,
+}
+
+
+def rpc_error(error: SyscodeError) -> RpcError:
+    """Return how an executor's error goes out over gRPC; its text begins with the syscode."""
+    return RpcError(
+        _STATUS_OF.get(error.code, RpcStatus.INTERNAL),
+        str(error),
+        retry_after=error.retry_after if isinstance(error, LimitReached) else None,
+    )

@@ -12,12 +12,11 @@ from typing import Protocol
 import structlog
 import trio
 
-from connect.errors import StoreUnavailable, Syscode, SyscodeError
+from connect.errors import ConnectError, StoreUnavailable, Syscode, SyscodeError
 from connect.protocol.envelope import RequestFields, with_lease
-from connect.rpc.errors import RpcError
+from connect.rpc.errors import CallRefused, RpcError
 from connect.rpc.gateways import GatewayTable, LiveGateways
 from connect.settings import Limits, Timing
-from connect.state.records import LeaseRecord
 from connect.state.store import (
     Acquired,
     AcquireOutcome,
@@ -42,8 +41,6 @@ log = structlog.get_logger(__name__)
 
 class LeaseReader(Protocol):
     async def state(self, env_id: str, request_id: str) -> LeaseState: ...
-
-    async def get(self, env_id: str, request_id: str) -> LeaseRecord | None: ...
 
 
 class ResponseReader(Protocol):
@@ -128,6 +125,7 @@ class Execution:
         self._interruptible: trio.CancelScope | None = None
         self._held: Acquired | None = None
         self._routed_among: LiveGateways | None = None
+        self._buffered = False
         self._abandoned = False
 
     def join(self) -> bool:
@@ -177,13 +175,20 @@ class Execution:
 
     async def _carry_out(self) -> bytes:
         too_long = trio.current_time() + self._parts.timing.longest_function
+        failed = False
         try:
             await self._route()
             return await self._await_reply(too_long)
+        except ConnectError:
+            failed = True
+            await self._clean_up(keep_response=True)
+            # The worker may have replied up to now, and been told that its reply is safe.
+            await self._poll()
+            if self._reply is None:
+                raise
+            return self._reply
         finally:
-            # A lease that was only ever another executor's is not ours to delete, unless
-            # the request is over.
-            if self._held is not None or self._reply is not None or self._abandoned:
+            if not failed:
                 await self._clean_up()
 
     async def _route(self) -> None:
@@ -210,7 +215,7 @@ class Execution:
                         Syscode.NO_HEALTHY_CONNECTION,
                         f"none of {len(excluded)} workers took the request",
                     )
-            elif outcome.reason is NoRouteReason.ONLY_DRAINING and draining_attempts > 0:
+            elif self._may_come_back(outcome.reason) and draining_attempts > 0:
                 draining_attempts -= 1
                 if await self._wait(trio.current_time() + self._parts.timing.draining_retry):
                     return
@@ -223,6 +228,16 @@ class Execution:
                     raise SyscodeError(*_NO_ROUTE[outcome.reason])
             else:
                 raise SyscodeError(*_NO_ROUTE[outcome.reason])
+
+    def _may_come_back(self, reason: NoRouteReason) -> bool:
+        """Whether workers are about to have new connections, as far as can be known.
+
+        Those of a draining gateway are, also when it has none of theirs any more: the
+        official Python SDK closes its old connection before its new one is ready.
+        """
+        if reason is NoRouteReason.NONE_HEALTHY:
+            return self._routed_among is not None and bool(self._routed_among.draining)
+        return reason is NoRouteReason.ONLY_DRAINING
 
     async def _acquire(self, excluded: Sequence[str]) -> AcquireOutcome:
         parts = self._parts
@@ -251,6 +266,7 @@ class Execution:
         if isinstance(outcome, Acquired):
             self._held = outcome
         elif isinstance(outcome, Buffered):
+            self._buffered = True
             self.deliver(outcome.response)
             return outcome
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -261,8 +277,9 @@ class Execution:
         address = self._parts.gateways.address(route.gateway_id)
         if address is None:
             return False
-        accepted = False
+        accepted = in_doubt = False
         reason = "the gateway could not deliver it"
+        routed = trio.current_time()
         with self._until_reply():
             try:
                 accepted = await self._parts.channels.forward(
@@ -273,6 +290,7 @@ class Execution:
                 )
             except RpcError as error:
                 reason = str(error)
+                in_doubt = not isinstance(error, CallRefused)
         if accepted or self._reply is not None:
             return True
         log.info(
@@ -282,6 +300,11 @@ class Execution:
             gateway_id=route.gateway_id,
             reason=reason,
         )
+        if in_doubt:
+            # The worker may be running it, and its reply come over another gateway. While
+            # the lease lasts nobody else may; one that it has extended is found by the store.
+            timing = self._parts.timing
+            return await self._wait(routed + timing.lease + timing.lease_grace)
         return False
 
     async def _await_reply(self, too_long: float) -> bytes:
@@ -359,19 +382,31 @@ class Execution:
             finally:
                 self._interruptible = None
 
-    async def _clean_up(self) -> None:
-        timing, store = self._parts.timing, self._parts.store
+    async def _clean_up(self, *, keep_response: bool = False) -> None:
+        # A lease that was only ever another executor's is not ours to delete, unless the
+        # request is over.
+        if self._held is None and self._reply is None and not self._abandoned:
+            return
+        parts = self._parts
+        timing = parts.timing
         reason = f"not done within {timing.cleanup:g} s"
         with trio.move_on_after(timing.cleanup, shield=True):
             try:
-                if self._held is not None:
-                    instance_id: str | None = self._held.instance_id
-                else:  # leased by another executor, which may have died: the lease may tell
-                    lease = await store.leases.get(self.env_id, self.request_id)
-                    instance_id = (lease.worker_id or None) if lease else None
-                await store.routing.complete(self.env_id, self.request_id, instance_id)
+                done = await parts.store.routing.complete(
+                    self.env_id,
+                    self.request_id,
+                    # Of a request that another executor leased, which may have died, the
+                    # store finds the worker out.
+                    self._held.instance_id if self._held is not None else None,
+                    # A reply taken from the buffer is whose it may be; the lease still names
+                    # the executor that died.
+                    executor=None if self._buffered else (parts.host, parts.port),
+                    keep_response=keep_response,
+                )
             except StoreUnavailable as error:
                 reason = str(error)
             else:
+                if not done:
+                    log.info("request left to another executor", request_id=self.request_id)
                 return
         log.warning("request not cleaned up", request_id=self.request_id, reason=reason)

@@ -18,7 +18,7 @@ from types import TracebackType
 
 import trio
 
-from connect.errors import MalformedMessage, Syscode, SyscodeError
+from connect.errors import LimitReached, MalformedMessage, Syscode, SyscodeError
 from connect.protocol.codec import decode
 from connect.protocol.envelope import RequestFields, read_request
 from connect.protocol.messages.connect import v1 as pb
@@ -36,6 +36,9 @@ __all__ = ["Executor", "open_executor"]
 
 # Replies are taken without waiting for anything, so the server needs hardly any grace.
 _SERVER_GRACE_SECONDS = 0.5
+
+# When a caller that found the executor full may find room.
+_ROOM_AFTER_SECONDS = 1.0
 
 
 class Executor:
@@ -76,6 +79,7 @@ class Executor:
         self._advertise_host = advertise_host or listen.advertise_host
         self._executions: dict[str, Execution] = {}
         self._callers = 0
+        self._request_bytes = 0
         self._parts: ExecutionParts | None = None
         self._nursery: trio.Nursery | None = None
         self._context: AbstractAsyncContextManager[None] | None = None
@@ -133,8 +137,10 @@ class Executor:
             SyscodeError: NO_HEALTHY_CONNECTION if no worker took the request,
                 ALL_WORKERS_AT_CAPACITY, WORKER_STOPPED_RESPONDING if the lease expired
                 and no reply came, REQUEST_TOO_LONG after `Timing.longest_function`,
-                INTERNAL_ERROR if `Limits.concurrent_requests` calls are in progress, or
-                the executor is closed (Connect protocol, section 5).
+                INTERNAL_ERROR if the executor is closed (Connect protocol, section 5).
+            LimitReached: EXECUTOR_AT_CAPACITY: `Limits.concurrent_requests` calls are in
+                progress, or so many that this one would exceed
+                `Limits.concurrent_request_bytes`. Nothing was done.
             StoreUnavailable: the request could not be routed.
             MalformedMessage: it is no such message, or has no request, environment or
                 app id, or no function slug.
@@ -147,16 +153,15 @@ class Executor:
         for name in ("request_id", "env_id", "app_id", "function_slug"):
             if not getattr(fields, name):
                 raise MalformedMessage("GatewayExecutorRequestData", f"{name} is empty")
-        if self._callers >= self._settings.limits.concurrent_requests:
-            raise SyscodeError(
-                Syscode.INTERNAL_ERROR, f"the executor has {self._callers} requests in progress"
-            )
+        self._check_room(len(request))
         self._callers += 1
+        self._request_bytes += len(request)
         try:
             execution = await self._start_or_join(fields, request)
             await self._finish(execution)
         finally:
             self._callers -= 1
+            self._request_bytes -= len(request)
         if execution.error is not None:
             raise execution.error
         assert execution.response is not None
@@ -170,6 +175,21 @@ class Executor:
     def awaits(self, request_id: str) -> bool:
         """Return whether the request is in progress here."""
         return request_id in self._executions
+
+    def _check_room(self, size: int) -> None:
+        limits = self._settings.limits
+        message = ""
+        if self._callers >= limits.concurrent_requests:
+            message = f"the executor has {self._callers} requests in progress, its limit"
+        elif self._callers and self._request_bytes + size > limits.concurrent_request_bytes:
+            message = (
+                f"the executor's requests in progress have {self._request_bytes} bytes; "
+                f"{size} more would exceed its limit of {limits.concurrent_request_bytes}"
+            )
+        if message:
+            raise LimitReached(
+                Syscode.EXECUTOR_AT_CAPACITY, message, retry_after=_ROOM_AFTER_SECONDS
+            )
 
     def _open_parts(self) -> tuple[ExecutionParts, trio.Nursery]:
         if self._parts is None or self._nursery is None:

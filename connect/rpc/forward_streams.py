@@ -17,7 +17,7 @@ from connect.protocol.envelope import read_response
 from connect.rpc import frames
 from connect.rpc.background import open_background
 from connect.rpc.channels import ChannelPool
-from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.errors import CallRefused, RpcError, RpcStatus
 from connect.rpc.message_stream import ClientStream
 from connect.rpc.methods import STREAM_V1
 from connect.rpc.pieces import Pieces
@@ -262,7 +262,7 @@ class _Link:
             if pending is not None and not pending.settled.is_set():
                 pending.success = frame.success
                 if frame.status:
-                    pending.error = RpcError(_status(frame.status), frame.message)
+                    pending.error = _refusal(_status(frame.status), frame.message)
                 pending.settled.set()
         elif kind == frames.GATEWAY_HELLO:
             self._opening.deadline = float("inf")
@@ -289,6 +289,13 @@ class _Link:
             log.warning("reply not taken", reason=str(error))
             return False
         return self._replies.deliver(request_id, response)
+
+
+def _refusal(status: RpcStatus, message: str) -> RpcError:
+    """A gateway that says what was wrong has forwarded nothing, but for an error of its own."""
+    if status in (RpcStatus.INTERNAL, RpcStatus.UNKNOWN):
+        return RpcError(status, message)
+    return CallRefused(status, message)
 
 
 def _status(number: int) -> RpcStatus:

@@ -36,6 +36,10 @@ OK_TRAILERS: list[Header] = [(b"grpc-status", b"0")]
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 
+# When to try again (gRPC's proposal A6, on retries).
+_PUSHBACK = b"grpc-retry-pushback-ms"
+_MILLISECONDS = re.compile(rb"\d{1,10}")
+
 # What may stand in grpc-message as it is: printable ASCII without the percent sign.
 _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if code != ord("%"))
 
@@ -119,11 +123,14 @@ def read_request_headers(headers: Mapping[bytes, bytes]) -> tuple[str, float | N
 
 def error_trailers(error: RpcError) -> list[Header]:
     """Return the headers of an answer that consists of an error only."""
-    return [
+    trailers = [
         *RESPONSE_HEADERS,
         (b"grpc-status", b"%d" % error.status),
         (b"grpc-message", quote(error.message, safe=_PLAIN).encode()),
     ]
+    if error.retry_after is not None:
+        trailers.append((_PUSHBACK, b"%d" % math.ceil(error.retry_after * 1000)))
+    return trailers
 
 
 def read_answer(
@@ -161,4 +168,7 @@ def read_answer(
         known = RpcStatus(int(status))
     except ValueError:
         known = RpcStatus.UNKNOWN
-    raise RpcError(known, text or known.name)
+    pushback = last.get(_PUSHBACK, b"")
+    # A server may also say "never", by a number below 0.
+    retry_after = int(pushback) / 1000 if _MILLISECONDS.fullmatch(pushback) else None
+    raise RpcError(known, text or known.name, retry_after=retry_after)

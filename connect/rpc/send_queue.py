@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import trio
 
-from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.errors import CallRefused, RpcStatus
 
 __all__ = ["SendQueue"]
 
@@ -147,7 +147,7 @@ class SendQueue:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RpcError(RpcStatus.UNAVAILABLE, "the stream is ended")
+            raise CallRefused(RpcStatus.UNAVAILABLE, "the stream is ended")
 
     def _put(self, message: bytes) -> None:
         self._small.append(message)

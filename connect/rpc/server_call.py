@@ -8,9 +8,9 @@ import structlog
 import trio
 from h2.exceptions import ProtocolError
 
-from connect.errors import MalformedMessage, StoreUnavailable
+from connect.errors import MalformedMessage, StoreUnavailable, SyscodeError
 from connect.rpc import framing
-from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.errors import RpcError, RpcStatus, rpc_error
 from connect.rpc.http2 import Header, Http2Stream, Inbox, RunAsyncio, put_message
 
 __all__ = ["CLOSING", "CallService", "RpcHandler", "ServerCall"]
@@ -109,6 +109,8 @@ class ServerCall:
             error = raised
         except MalformedMessage as raised:
             error = RpcError(RpcStatus.INVALID_ARGUMENT, str(raised))
+        except SyscodeError as raised:
+            error = rpc_error(raised)
         except StoreUnavailable:
             error = RpcError(RpcStatus.UNAVAILABLE, "the state store is unavailable")
         except Exception:

@@ -79,6 +79,8 @@ async def test_help_names_the_commands() -> None:
         (("serve", "--roles=gateway"), "--session-secret"),
         (("serve", "--roles=gateway,api"), "--redis-url"),
         (("serve", "--gateway-url=http://x"), "ws:// or wss://"),
+        (("serve", "--register-url=api.example.com"), "a URL such as https://api.example.com"),
+        (("serve", "--register-url=http://[x"), "a URL such as https://api.example.com"),
         (("serve", "--set=timing.leese=3s"), "did you mean timing.lease?"),
         (("serve", "--set=lease"), "timing.NAME or limits.NAME"),
         (("serve", "--set=timing.lease=soon"), "'soon' is not a duration"),

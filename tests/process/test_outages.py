@@ -1,8 +1,10 @@
 """A real Redis that goes away, comes back empty, or forgets, under a service at work."""
 
+import math
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,10 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from connect.harness import RunningProcess, RunningService, start_process, start_service
 from connect.protocol.envelope import encode_message
 from connect.protocol.messages.connect import v1 as pb
+from connect.settings import DEVELOPMENT_ENV_ID
+from connect.worker import Happening, JournalEntry, Worker, WorkerTiming
 from connect.worker.websocket import use_websocket
+from tests.process.programs.apps import app
 from tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.process
@@ -62,28 +67,30 @@ async def invoke(service: RunningService, function: str, **data: object) -> dict
     return run
 
 
-async def invoke_in_time(
-    service: RunningService, function: str, *, within: float, **data: object
-) -> dict[str, Any]:
-    """Invoke again and again until it succeeds.
-
-    Args:
-        within: seconds that this may take.
-    """
-    with trio.fail_after(within):
-        while True:
-            try:
-                run = await invoke(service, function, **data)
-            except AssertionError:
-                run = {}
-            if run.get("status") == "completed":
-                return run
-            await trio.sleep(0.1)
+async def readiness(service: RunningService) -> list[int]:
+    """What the API, the gateway's port and the admin API answer to ``GET /ready``."""
+    gateway = service.addresses["gateway"].replace("ws://", "http://").removesuffix("/v0/connect")
+    async with httpx.AsyncClient(timeout=10) as client:
+        return [
+            (await client.get(f"{base}/ready")).status_code
+            for base in (service.addresses["api"], gateway, service.addresses["admin"])
+        ]
 
 
-async def readiness(service: RunningService) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=service.addresses["api"], timeout=10) as client:
-        return await client.get("/ready")
+async def connection_ids(service: RunningService) -> set[str]:
+    """The connections in the store; none while that does not answer."""
+    path = f"/v0/connect/envs/{DEVELOPMENT_ENV_ID}/conns"
+    async with httpx.AsyncClient(base_url=service.addresses["api"], timeout=20) as client:
+        answer = await client.get(path)
+    return {found["id"] for found in answer.json()["data"]} if answer.is_success else set()
+
+
+async def kept_replies(service: RunningService) -> float:
+    """The gateway's own count of the replies that it keeps in memory."""
+    async with httpx.AsyncClient(base_url=service.addresses["admin"], timeout=10) as client:
+        metrics = (await client.get("/metrics")).text
+    [line] = [line for line in metrics.splitlines() if line.startswith("connect_replies_kept ")]
+    return float(line.split()[1])
 
 
 async def command(server: RedisServer, *words: str) -> None:
@@ -94,85 +101,229 @@ async def command(server: RedisServer, *words: str) -> None:
         assert not (await stream.receive_some(4096)).startswith(b"-")
 
 
-@pytest.mark.parametrize(
-    ("worker", "prefix"), [(own_worker, "test"), (sdk_worker, "my-app")], ids=["own", "sdk"]
-)
-async def test_an_outage_closes_no_socket_and_loses_no_reply(
-    redis: RedisServer, worker: Any, prefix: str
+# Half a minute without Redis. It is lived through once, with the timing that is the default,
+# and looked at by the tests that follow.
+
+OUTAGE_SECONDS = 32.0
+REPLY_SECONDS = 5.0  # after the requests; the outage begins before
+
+
+@dataclass
+class HalfAMinute:
+    """What was seen before, while, and after Redis was away.
+
+    Attributes:
+        ids_before, ids_after, ids_flushed: connections in the store before the outage, after
+            it, and a heartbeat after everything was flushed.
+        started: the answer to ``POST /v0/connect/start`` while Redis is away.
+        refused: close code, reason and seconds of a handshake meanwhile.
+        kept: replies kept in memory meanwhile, and at the end.
+        acked_while_away: whether the worker of ours got an acknowledgement meanwhile.
+        journal: of that worker, with the seconds at which things happened.
+    """
+
+    ids_before: set[str] = field(default_factory=set)
+    ids_after: set[str] = field(default_factory=set)
+    ids_flushed: set[str] = field(default_factory=set)
+    ready_while_away: list[int] = field(default_factory=list)
+    ready_after: list[int] = field(default_factory=list)
+    started: tuple[int, str] = (0, "")
+    refused: tuple[int, str | None, float] = (0, "", 0.0)
+    kept: list[float] = field(default_factory=list)
+    acked_while_away: bool = False
+    killed_at: float = 0.0
+    back_at: float = 0.0
+    flushed_at: float = 0.0
+    reappeared_at: float = 0.0
+    results: dict[str, object] = field(default_factory=dict)
+    journal: list[tuple[float, JournalEntry]] = field(default_factory=list)
+    output: str = ""
+
+    def times(self, what: Happening) -> list[float]:
+        """When this happened to the worker of ours, until everything was flushed."""
+        until = self.flushed_at or math.inf
+        return [at for at, entry in self.journal if entry.what is what and at < until]
+
+
+@pytest.fixture(scope="module")
+def half_a_minute() -> HalfAMinute:
+    with redis_server() as server:
+        return trio.run(_live_through_an_outage, server)
+
+
+async def _live_through_an_outage(server: RedisServer) -> HalfAMinute:
+    seen = HalfAMinute()
+
+    def note(entry: JournalEntry) -> None:
+        seen.journal.append((trio.current_time(), entry))
+
+    async with (
+        start_service(f"--redis-url={server.url}") as service,
+        sdk_worker(service),
+        trio.open_nursery() as nursery,
+    ):
+        # What acknowledges its reply is to be the gateway, not the flush over HTTP.
+        timing = WorkerTiming(flush_after=300.0)
+        worker = Worker(app, api_url=service.addresses["api"], journal=note, timing=timing)
+        with trio.fail_after(90):
+            await nursery.start(worker.run)
+            start = await _started(service)
+            seen.ids_before = await connection_ids(service)
+
+            async def run_slow(function: str) -> None:
+                run = await invoke(service, function, seconds=REPLY_SECONDS)
+                seen.results[function] = run["result"]
+
+            async with trio.open_nursery() as running:
+                running.start_soon(run_slow, "test-slow")
+                running.start_soon(run_slow, "my-app-slow")
+                await trio.sleep(2)
+                server.kill()
+                seen.killed_at = trio.current_time()
+                await trio.sleep(REPLY_SECONDS + 3)
+                await _look_while_away(service, seen, start)
+                await trio.sleep_until(seen.killed_at + OUTAGE_SECONDS)
+                seen.acked_while_away = bool(seen.times(Happening.REPLY_ACKED))
+                server.start()
+                seen.back_at = trio.current_time()
+            seen.ids_after = await _wait_for_ids(service, seen.ids_before, within=10)
+            seen.ready_after = await readiness(service)
+            seen.kept.append(await kept_replies(service))
+            await command(server, "FLUSHALL")
+            seen.flushed_at = trio.current_time()
+            seen.ids_flushed = await _wait_for_ids(service, seen.ids_before, within=15)
+            seen.reappeared_at = trio.current_time()
+            seen.results["test-echo"] = (await invoke(service, "test-echo", n=1))["result"]
+        seen.output = service.output
+        nursery.cancel_scope.cancel()
+    return seen
+
+
+async def _look_while_away(
+    service: RunningService, seen: HalfAMinute, start: pb.StartResponse
 ) -> None:
-    async with (
-        start_service(f"--redis-url={redis.url}", *QUICK_BEATS) as service,
-        worker(service),
-    ):
-        runs: list[dict[str, Any]] = []
-
-        async def run_slow() -> None:
-            runs.append(await invoke(service, f"{prefix}-slow", seconds=5))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run_slow)
-            await trio.sleep(2)
-            redis.kill()
-            await trio.sleep(6)
-            assert (await readiness(service)).status_code == 503
-            assert service.process.returncode is None
-            await trio.sleep(6)
-            redis.start()
-        assert [run["result"] for run in runs] == ["slept"]
-        assert "worker disconnected" not in service.output
-        assert service.output.count("worker connected") == 1
-        await invoke_in_time(service, f"{prefix}-slow", within=15, seconds=0)
-        assert (await readiness(service)).status_code == 200
+    seen.ready_while_away = await readiness(service)
+    seen.kept.append(await kept_replies(service))
+    seen.refused = await _shake_hands(service, start)
+    async with httpx.AsyncClient(base_url=service.addresses["api"], timeout=20) as client:
+        answer = await client.post("/v0/connect/start")
+    seen.started = (answer.status_code, answer.text)
 
 
-async def test_a_worker_is_routable_again_within_a_heartbeat_after_everything_is_flushed(
-    redis: RedisServer,
-) -> None:
-    async with (
-        start_service(f"--redis-url={redis.url}", *QUICK_BEATS) as service,
-        own_worker(service),
-    ):
-        assert (await invoke(service, "test-echo", n=1))["result"] == {"n": 1}
-        await command(redis, "FLUSHALL")
-        run = await invoke_in_time(service, "test-echo", within=6, n=2)
-        assert run["result"] == {"n": 2}
-        assert "worker disconnected" not in service.output
+async def _wait_for_ids(service: RunningService, ids: set[str], *, within: float) -> set[str]:
+    """Return the stored connections' ids once they are these, or when the time is over."""
+    found: set[str] = set()
+    with trio.move_on_after(within):
+        while found != ids:
+            await trio.sleep(0.1)
+            found = await connection_ids(service)
+    return found
 
 
-async def test_a_handshake_is_refused_at_once_during_an_outage(redis: RedisServer) -> None:
-    async with (
-        start_service(f"--redis-url={redis.url}", *QUICK_BEATS) as service,
-        own_worker(service),
-    ):
-        async with httpx.AsyncClient(base_url=service.addresses["api"], timeout=10) as client:
-            answer = (await client.post("/v0/connect/start")).content
-        start = pb.StartResponse().parse(answer)
-        redis.kill()
-        await service.wait_for_output("the state store does not answer")
-        await trio.sleep(3)
-        hello = pb.WorkerConnectRequestData(
-            connection_id=start.connection_id,
-            instance_id="late",
-            auth_data=pb.AuthData(session_token=start.session_token),
-            apps=[pb.AppConfiguration(app_name="late", functions=b"[]")],
-        )
-        message = encode_message(int(pb.GatewayMessageType.WORKER_CONNECT), bytes(hello))
-        closes: list[tuple[int, str | None, float]] = []
+async def _started(service: RunningService) -> pb.StartResponse:
+    async with httpx.AsyncClient(base_url=service.addresses["api"], timeout=10) as client:
+        answer = (await client.post("/v0/connect/start")).content
+    return pb.StartResponse().parse(answer)
 
-        async def shake_hands(socket: WebSocketConnection) -> None:
+
+async def _shake_hands(
+    service: RunningService, start: pb.StartResponse
+) -> tuple[int, str | None, float]:
+    """Introduce a worker; return code and reason of the close, and how long it took."""
+    hello = pb.WorkerConnectRequestData(
+        connection_id=start.connection_id,
+        instance_id="late",
+        auth_data=pb.AuthData(session_token=start.session_token),
+        apps=[pb.AppConfiguration(app_name="late", functions=b"[]")],
+    )
+    message = encode_message(int(pb.GatewayMessageType.WORKER_CONNECT), bytes(hello))
+    closes: list[tuple[int, str | None, float]] = []
+
+    async def shake_hands(socket: WebSocketConnection) -> None:
+        await socket.get_message()
+        began = trio.current_time()
+        await socket.send_message(message)
+        with pytest.raises(ConnectionClosed) as closed:
             await socket.get_message()
-            started = trio.current_time()
-            await socket.send_message(message)
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.get_message()
-            reason = closed.value.reason
-            assert reason is not None
-            closes.append((reason.code, reason.reason, trio.current_time() - started))
+        reason = closed.value.reason
+        assert reason is not None
+        closes.append((reason.code, reason.reason, trio.current_time() - began))
 
-        await use_websocket(service.addresses["gateway"], shake_hands, deadline=5)
-        [(code, syscode, seconds)] = closes
-        assert (code, syscode) == (1011, "connect_internal_error")
-        assert seconds < 1
+    await use_websocket(service.addresses["gateway"], shake_hands, deadline=5)
+    return closes[0]
+
+
+def test_an_outage_begins_before_the_replies_and_outlasts_three_heartbeats(
+    half_a_minute: HalfAMinute,
+) -> None:
+    [replied] = half_a_minute.times(Happening.REPLIED)
+    assert half_a_minute.killed_at < replied
+    assert half_a_minute.back_at - half_a_minute.killed_at >= OUTAGE_SECONDS
+
+
+def test_an_outage_closes_no_socket(half_a_minute: HalfAMinute) -> None:
+    ended = [line for line in half_a_minute.output.splitlines() if "worker disconnected" in line]
+    assert len(half_a_minute.ids_before) == 2
+    assert not [line for line in ended if any(each in line for each in half_a_minute.ids_before)]
+
+
+def test_an_outage_makes_no_worker_reconnect(half_a_minute: HalfAMinute) -> None:
+    assert half_a_minute.output.count("worker connected") == 2
+    assert half_a_minute.times(Happening.DISCONNECTED) == []
+
+
+def test_after_an_outage_the_same_connections_are_stored(half_a_minute: HalfAMinute) -> None:
+    assert half_a_minute.ids_after == half_a_minute.ids_before
+
+
+def test_replies_of_an_outage_are_kept_in_memory_until_it_is_over(
+    half_a_minute: HalfAMinute,
+) -> None:
+    assert half_a_minute.kept == [2, 0]
+
+
+def test_a_reply_of_an_outage_is_acknowledged_once_when_it_is_stored(
+    half_a_minute: HalfAMinute,
+) -> None:
+    assert not half_a_minute.acked_while_away
+    [acked] = half_a_minute.times(Happening.REPLY_ACKED)
+    assert 0 < acked - half_a_minute.back_at < 5
+
+
+def test_requests_of_an_outage_get_their_results(half_a_minute: HalfAMinute) -> None:
+    results = half_a_minute.results
+    assert (results["test-slow"], results["my-app-slow"]) == ("slept", "slept")
+
+
+def test_readiness_says_that_redis_is_away(half_a_minute: HalfAMinute) -> None:
+    assert half_a_minute.ready_while_away == [503, 503, 503]
+
+
+def test_readiness_says_that_redis_is_back(half_a_minute: HalfAMinute) -> None:
+    assert half_a_minute.ready_after == [200, 200, 200]
+
+
+def test_a_handshake_in_an_outage_is_refused_at_once(half_a_minute: HalfAMinute) -> None:
+    code, syscode, seconds = half_a_minute.refused
+    assert (code, syscode) == (1011, "connect_internal_error")
+    assert seconds < 1
+
+
+def test_a_worker_that_starts_in_an_outage_is_told_why(half_a_minute: HalfAMinute) -> None:
+    status, text = half_a_minute.started
+    assert status == 503
+    assert "store_unavailable" in text
+
+
+def test_flushed_connections_are_stored_again_with_their_next_heartbeat(
+    half_a_minute: HalfAMinute,
+) -> None:
+    assert half_a_minute.ids_flushed == half_a_minute.ids_before
+    assert half_a_minute.reappeared_at - half_a_minute.flushed_at < 12
+
+
+def test_flushed_connections_get_requests_again(half_a_minute: HalfAMinute) -> None:
+    assert half_a_minute.results["test-echo"] == {"n": 1}
 
 
 async def test_forgotten_scripts_and_cut_connections_lose_no_request(redis: RedisServer) -> None:

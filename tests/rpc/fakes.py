@@ -16,7 +16,7 @@ from connect.rpc.bridge import DEFAULT_MAX_MESSAGE_BYTES, Bridge, RpcHandler
 from connect.rpc.errors import RpcError, RpcStatus
 from connect.rpc.message_stream import ClientStream
 from connect.settings import Limits, Listen, Settings, Timing
-from connect.state.records import GatewayRecord, GatewayStatus, LeaseRecord
+from connect.state.records import GatewayRecord, GatewayStatus
 from connect.state.store import (
     Acquired,
     AcquireOutcome,
@@ -78,12 +78,18 @@ class FakeRouting:
 
     Attributes:
         completed: (request id, instance id) of every completion.
+        completed_by: the executor of each.
+        kept_responses: whether each left a response in the buffer.
+        taken: whether the requests are another executor's by then.
         delay: seconds that each acquisition takes.
     """
 
     outcomes: list[AcquireOutcome | StoreUnavailable] = field(default_factory=list)
     acquired: list[AcquireRequest] = field(default_factory=list)
     completed: list[tuple[str, str | None]] = field(default_factory=list)
+    completed_by: list[tuple[str, int] | None] = field(default_factory=list)
+    kept_responses: list[bool] = field(default_factory=list)
+    taken: bool = False
     delay: float = 0
     complete_delay: float = 0
     complete_error: StoreUnavailable | None = None
@@ -98,11 +104,22 @@ class FakeRouting:
             raise outcome
         return outcome
 
-    async def complete(self, env_id: str, request_id: str, instance_id: str | None) -> None:
+    async def complete(
+        self,
+        env_id: str,
+        request_id: str,
+        instance_id: str | None,
+        *,
+        executor: tuple[str, int] | None = None,
+        keep_response: bool = False,
+    ) -> bool:
         await trio.sleep(self.complete_delay)
         if self.complete_error is not None:
             raise self.complete_error
         self.completed.append((request_id, instance_id))
+        self.completed_by.append(executor)
+        self.kept_responses.append(keep_response)
+        return not self.taken
 
 
 @dataclass
@@ -111,7 +128,6 @@ class FakeLeases:
 
     states: list[LeaseState | StoreUnavailable] = field(default_factory=lambda: [LeaseState.LEASED])
     checks: list[float] = field(default_factory=list)
-    record: LeaseRecord | None = None
     delay: float = 0
 
     async def state(self, env_id: str, request_id: str) -> LeaseState:
@@ -121,9 +137,6 @@ class FakeLeases:
         if isinstance(state, StoreUnavailable):
             raise state
         return state
-
-    async def get(self, env_id: str, request_id: str) -> LeaseRecord | None:
-        return self.record
 
 
 @dataclass

@@ -12,8 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from connect.errors import ConfigurationError, MalformedMessage, StoreUnavailable
 from connect.rpc.bridge import open_bridge
 from connect.rpc.channel import RpcChannel
-from connect.rpc.errors import RpcError, RpcStatus
-from tests.rpc.loopback import ECHO, LOCALHOST, WAIT, echo, failure, serving
+from connect.rpc.errors import CallRefused, RpcError, RpcStatus
+from tests.rpc.loopback import ECHO, LOCALHOST, WAIT, echo, failure, serving, until
 
 
 class Blocker:
@@ -227,6 +227,24 @@ async def test_an_exception_of_the_block_comes_out_as_it_is() -> None:
             raise ZeroDivisionError
 
 
+async def test_a_connection_that_was_closed_as_soon_as_it_was_made_refuses_calls() -> None:
+    async def hang_up(stream: trio.SocketStream) -> None:
+        await stream.aclose()
+
+    async with open_bridge() as bridge, trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host=LOCALHOST))
+        address = listeners[0].socket.getsockname()
+        stream = await trio.open_tcp_stream(*address)
+        sock = socket.socket(fileno=stream.socket.detach())
+        connection = await bridge.attach(*address, sock)
+        with trio.fail_after(5):
+            while connection.is_open:
+                await trio.sleep(0.001)
+        with pytest.raises(CallRefused, match="^UNAVAILABLE: the connection is lost$"):
+            await connection.call(ECHO, b"", 5)
+        nursery.cancel_scope.cancel()
+
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
 
@@ -333,3 +351,17 @@ async def test_a_socket_that_cannot_become_a_connection_is_closed() -> None:
         with pytest.raises(ValueError, match="Stream Socket"):
             await bridge.attach("peer", 1, unconnected)
         assert unconnected.fileno() == -1
+
+
+async def test_a_call_on_a_connection_that_is_lost_already_is_unavailable() -> None:
+    async with open_bridge() as bridge, trio.open_nursery() as nursery:
+        host, port = await nursery.start(
+            partial(bridge.serve, {ECHO: echo}, host=LOCALHOST, port=0)
+        )
+        connection = await bridge.attach(host, port, socket.create_connection((host, port)))
+        connection.close()
+        await until(lambda: not connection.is_open)
+        with pytest.raises(RpcError) as caught:
+            await connection.call(ECHO, b"x", 5)
+        nursery.cancel_scope.cancel()
+    assert caught.value.status is RpcStatus.UNAVAILABLE

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from connect.errors import StoreUnavailable, Syscode
 from connect.rpc import RpcError
-from connect.rpc.errors import RpcStatus
+from connect.rpc.errors import CallRefused, RpcStatus
 from connect.settings import Limits, Timing
 from connect.state.records import GatewayStatus
 from connect.state.store import AlreadyLeased, Buffered, LeaseState, NoRoute, NoRouteReason
@@ -114,12 +114,39 @@ async def test_an_unreachable_gateway_counts_as_a_refused_forward(
 ) -> None:
     async def unreachable(connection_id: str, data: bytes) -> bool:
         if connection_id == "conn-1":
-            raise RpcError(RpcStatus.UNAVAILABLE, "nobody there")
+            raise CallRefused(RpcStatus.UNAVAILABLE, "nobody there")
         return True
 
     async with open_rig(route(1), route(2), forward=unreachable) as rig:
         await execute_with_reply(rig, 1)
         assert [sent.connection_id for sent in rig.forwarded] == ["conn-1", "conn-2"]
+
+
+async def _lost(connection_id: str, data: bytes) -> bool:
+    """Fail as a connection that is cut while the gateway passes the request on."""
+    if connection_id == "conn-1":
+        raise RpcError(RpcStatus.UNAVAILABLE, "the connection is lost")
+    return True
+
+
+async def test_a_forward_of_unknown_outcome_is_routed_again_once_its_lease_is_over(
+    autojump_clock: MockClock,
+) -> None:
+    timing = Timing()
+    async with open_rig(route(1), route(2), forward=_lost) as rig:
+        await execute_with_reply(rig, timing.lease + timing.lease_grace - 0.1)
+        assert [sent.connection_id for sent in rig.forwarded] == ["conn-1"]
+    async with open_rig(route(1), route(2), forward=_lost) as rig:
+        await execute_with_reply(rig, timing.lease + timing.lease_grace + 0.1)
+        assert [sent.connection_id for sent in rig.forwarded] == ["conn-1", "conn-2"]
+
+
+async def test_the_reply_to_a_forward_of_unknown_outcome_is_taken(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route(1), route(2), forward=_lost) as rig:
+        assert (await execute_with_reply(rig, 3)).body == b"done"
+        assert trio.current_time() < Timing().lease
 
 
 async def test_a_gateway_that_left_the_table_counts_as_a_refused_forward(

@@ -2,10 +2,10 @@
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from connect.errors import StoreUnavailable, Syscode
-from connect.state.records import LeaseRecord
 from connect.state.store import AlreadyLeased, Buffered, LeaseState, NoRoute, NoRouteReason
 from tests.rpc.fakes import (
     REQUEST_ID,
@@ -30,13 +30,31 @@ async def test_a_finished_request_is_completed_once_with_its_instance(
         assert rig.store.routing.completed == OURS
 
 
-async def test_a_buffered_response_is_completed_with_the_instance_of_its_lease(
+async def test_a_buffered_response_is_completed_whoever_holds_its_lease(
     autojump_clock: MockClock,
 ) -> None:
     async with open_rig(Buffered(response())) as rig:
-        rig.store.leases.record = LeaseRecord(id="l", executor_host="h", worker_id="worker-7")
         await rig.executor.execute(request())
-        assert rig.store.routing.completed == [(REQUEST_ID, "worker-7")]
+        assert rig.store.routing.completed == [(REQUEST_ID, None)]
+        assert rig.store.routing.completed_by == [None]
+
+
+async def test_a_request_is_completed_only_while_its_lease_names_this_executor(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        await execute_with_reply(rig, 1)
+        assert rig.store.routing.completed_by == [("executor-1", 9999)]
+
+
+async def test_a_request_that_another_executor_took_over_is_left_to_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.routing.taken = True
+        with capture_logs() as logs:
+            assert (await execute_with_reply(rig, 1)).body == b"done"
+        assert "request left to another executor" in [entry["event"] for entry in logs]
 
 
 async def test_the_reply_to_a_request_leased_by_another_completes_it(
@@ -51,6 +69,30 @@ async def test_refused_forwards_leave_nothing_behind(autojump_clock: MockClock) 
     async with open_rig(route(1), route(2), route(3), forward=refuse) as rig:
         await failing(rig)
         assert rig.store.routing.completed == [(REQUEST_ID, "worker-3")]
+
+
+async def test_a_reply_that_comes_while_a_request_fails_is_its_answer(
+    autojump_clock: MockClock,
+) -> None:
+    """The worker of a forward that failed has been told that its reply is safe."""
+    async with open_rig(route(), NoRoute(NoRouteReason.ALL_AT_CAPACITY), forward=refuse) as rig:
+        rig.store.responses.buffered = response(body=b"nonetheless")
+        assert (await rig.executor.execute(request())).body == b"nonetheless"
+
+
+async def test_a_request_that_fails_leaves_a_reply_it_has_not_seen(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route(), NoRoute(NoRouteReason.ALL_AT_CAPACITY), forward=refuse) as rig:
+        rig.store.responses.error = UNAVAILABLE
+        await failing(rig)
+        assert rig.store.routing.kept_responses == [True]
+
+
+async def test_a_request_that_is_answered_leaves_no_reply(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        await execute_with_reply(rig, 1)
+        assert rig.store.routing.kept_responses == [False]
 
 
 async def test_no_route_after_a_refused_forward_completes_the_held_lease(

@@ -15,7 +15,7 @@ from connect.rpc.channels import open_channel_pool
 from connect.rpc.executor_streams import ExecutorStreams
 from connect.rpc.gateway_service import gateway_handlers
 from connect.rpc.methods import FORWARD
-from connect.settings import Limits, Settings
+from connect.settings import Settings
 from tests.rpc.fakes import (
     NOW,
     REQUEST_ID,
@@ -102,21 +102,6 @@ async def test_a_request_id_of_another_environment_is_not_shared(
         foreign.env_id = "env-2"
         with pytest.raises(SyscodeError, match="another environment"):
             await rig.executor.execute(foreign)
-        nursery.cancel_scope.cancel()
-
-
-async def test_more_requests_than_the_limit_are_refused(
-    autojump_clock: MockClock,
-) -> None:
-    async with (
-        open_rig(route(), limits=Limits(concurrent_requests=1)) as rig,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(rig.executor.execute, request())
-        await trio.sleep(1)
-        with pytest.raises(SyscodeError) as caught:
-            await rig.executor.execute(request("01OTHER"))
-        assert caught.value.code == Syscode.INTERNAL_ERROR
         nursery.cancel_scope.cancel()
 
 

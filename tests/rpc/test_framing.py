@@ -91,6 +91,24 @@ def test_an_error_survives_its_way_over_the_wire() -> None:
     assert (caught.value.status, caught.value.message) == (sent.status, sent.message)
 
 
+@pytest.mark.parametrize(("told", "read"), [(None, None), (0.25, 0.25), (0.0001, 0.001)])
+def test_when_to_try_again_survives_its_way_over_the_wire(
+    told: float | None, read: float | None
+) -> None:
+    sent = RpcError(RpcStatus.RESOURCE_EXHAUSTED, "full", retry_after=told)
+    with pytest.raises(RpcError) as caught:
+        framing.read_answer(framing.error_trailers(sent), None, lambda: b"", None)
+    assert caught.value.retry_after == read
+
+
+@pytest.mark.parametrize("pushback", [b"-1", b"soon", b""])
+def test_a_peer_that_does_not_say_when_to_try_again_is_taken_at_its_word(pushback: bytes) -> None:
+    trailers = [(b"grpc-status", b"8"), (b"grpc-retry-pushback-ms", pushback)]
+    with pytest.raises(RpcError) as caught:
+        framing.read_answer(trailers, None, lambda: b"", None)
+    assert caught.value.retry_after is None
+
+
 def test_a_complete_answer_counts_though_the_stream_was_lost_after_it() -> None:
     sent = RpcError(RpcStatus.ABORTED, "enough")
     assert answer(framing.error_trailers(sent), lost="reset") is RpcStatus.ABORTED

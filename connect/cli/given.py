@@ -1,0 +1,98 @@
+"""What ``serve`` and ``dev`` are given: settings and function definitions, read together."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from connect.cli.faults import passed_over, shown_faults
+from connect.cli.options import FaultyDocument, ServiceSettings, service_settings
+from connect.config.defined import DefinedFunctions
+from connect.reloading import FaultyInput, Given
+
+if TYPE_CHECKING:
+    from connect.config.cue.errors import Fault
+
+__all__ = ["functions_option", "read_given"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def functions_option(command: F) -> F:
+    """Add the option for function definitions to a command; `read_given` reads it.
+
+    All paths may follow one flag, as the shell writes them for ``--functions *.cue``.
+    """
+    for option in (
+        click.argument("more_functions", nargs=-1, metavar=""),
+        click.option(
+            "--functions",
+            multiple=True,
+            metavar="PATH...",
+            envvar="CONNECT_FUNCTIONS",
+            help="Files and directories of function definitions, .cue or .json, to offer at "
+            "/v0/functions and to compare registered functions with.  [env: CONNECT_FUNCTIONS]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_given(context: click.Context) -> Given:
+    """Read configuration, variables, flags and function definitions.
+
+    Args:
+        context: of a command with `service_options` and `functions_option`.
+
+    Raises:
+        FaultyInput: with everything that is wrong with the documents.
+        ConfigurationError: a file, a flag, a variable or a combination that cannot be.
+        click.UsageError: paths that do not follow ``--functions``.
+    """
+    paths = _paths(context)
+    faults: list[str] = []
+    shown: list[str] = []
+    service: ServiceSettings | None = None
+    try:
+        service = service_settings(context)
+    except FaultyDocument as error:
+        faults += _lines(getattr(error.__cause__, "faults", ()))
+        shown.append(str(error))
+    functions, warnings, wrong = _functions(paths)
+    if wrong:
+        faults += _lines(wrong)
+        shown.append(f"the function definitions cannot be used\n{shown_faults(wrong)}")
+    if service is None or faults:
+        raise FaultyInput(tuple(faults), "\n".join(shown))
+    absent = service.document.warning
+    told = [warning for warning in service.warnings if warning != absent]
+    return Given(service.resolved.settings, functions, (*told, *warnings), absent)
+
+
+def _paths(context: click.Context) -> tuple[str, ...]:
+    named: tuple[str, ...] = context.params["functions"]
+    more: tuple[str, ...] = context.params["more_functions"]
+    if more and not named:
+        raise click.UsageError(f"Got unexpected extra argument ({more[0]})", context)
+    return named + more
+
+
+def _functions(
+    paths: tuple[str, ...],
+) -> "tuple[DefinedFunctions, tuple[str, ...], tuple[Fault, ...]]":
+    """Load definitions; return them, what to tell of them, and their faults."""
+    if not paths:
+        return DefinedFunctions(), (), ()
+    from connect.config.function_files import load_functions
+
+    loaded = load_functions(paths)
+    warnings = [passed_over(name) for name in loaded.skipped]
+    if not loaded.count:
+        warnings.append(f"there are no function definitions in {', '.join(paths)}")
+    return DefinedFunctions.of_files(loaded.files), tuple(warnings), loaded.faults
+
+
+def _lines(faults: "tuple[Fault, ...]") -> list[str]:
+    from connect.config.cue.errors import CueError
+
+    return [str(CueError([fault])) for fault in faults]

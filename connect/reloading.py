@@ -1,0 +1,226 @@
+"""What a running service was given, and how it is given anew: all of it, or nothing.
+
+Everything reads settings and definitions where it uses them, from the objects kept here, so
+that a reload touches no task and no connection.
+"""
+
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
+
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from connect.config.catalogue import catalogue, value_at
+from connect.config.defined import Changes, DefinedFunctions
+from connect.config.reload import ReloadPlan, reload_plan
+from connect.errors import ConfigurationError
+from connect.metrics import Metrics
+from connect.settings import Settings
+
+__all__ = [
+    "FaultyInput",
+    "Given",
+    "Read",
+    "Reloadable",
+    "ReloadRecord",
+    "reload_on_hangup",
+]
+
+
+class FaultyInput(ConfigurationError):
+    """Configuration or function definitions with faults.
+
+    Attributes:
+        faults: everything that is wrong, a line each (more for a fault of several).
+        shown: the same, for people: with the lines quoted.
+    """
+
+    def __init__(self, faults: tuple[str, ...], shown: str) -> None:
+        super().__init__(faults, shown)
+        self.faults = faults
+        self.shown = shown
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a service is given from outside.
+
+    Attributes:
+        warnings: what an operator should know of it; free of secrets.
+        no_document: what to tell at the start when there is no configuration document.
+    """
+
+    settings: Settings
+    functions: DefinedFunctions
+    warnings: tuple[str, ...] = ()
+    no_document: str | None = None
+
+
+Read: TypeAlias = Callable[[], Given]
+"""Reads it all again; raises ConfigurationError. Called in a thread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadRecord:
+    """How a reload ended.
+
+    Attributes:
+        at: when, in unix seconds.
+        faults: why nothing changed; empty if it took effect.
+        settings: the settings that changed, and those that wait for a restart.
+        functions: the definitions that changed.
+    """
+
+    at: float
+    faults: tuple[str, ...] = ()
+    settings: ReloadPlan = field(default_factory=ReloadPlan)
+    functions: Changes = field(default_factory=Changes)
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.faults
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it without the time, in JSON's types."""
+        return {
+            "result": "applied" if self.succeeded else "refused",
+            "faults": list(self.faults),
+            "settings": {"changed": self.settings.live, "need_restart": self.settings.restart},
+            "functions": asdict(self.functions),
+        }
+
+
+class Reloadable:
+    """The settings and the function definitions of one service.
+
+    Attributes:
+        settings: the service's own; the object stays, and those of its values that may
+            change in a running service change with a reload.
+        functions: the definitions; another object after each reload.
+        last: how the last reload ended; None before the first.
+
+    Args:
+        swap_keys: called with new settings before anything changes; takes over their keys and
+            secrets, or raises ConfigurationError and takes over none.
+        now: unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        functions: DefinedFunctions,
+        *,
+        swap_keys: Callable[[Settings], None],
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        now: Callable[[], float],
+    ) -> None:
+        # Its sections are copied: whoever made the settings keeps what they made.
+        self.settings = replace(
+            settings, **{name: replace(section) for name, section in _sections(settings)}
+        )
+        self.functions = functions
+        self.last: ReloadRecord | None = None
+        self._swap_keys = swap_keys
+        self._metrics = metrics
+        self._log = log
+        self._now = now
+        metrics.functions_defined.set(len(functions))
+
+    async def reload(
+        self, read: Read, changed: Callable[[Settings], None] = lambda settings: None
+    ) -> ReloadRecord:
+        """Read everything again and, if it is without fault, let it take effect.
+
+        Cancelling leaves everything as it was; the thread that reads is left behind.
+
+        Args:
+            read: called in a thread, as evaluating many definitions takes seconds.
+            changed: called with the settings when they have taken effect.
+
+        Returns:
+            How it ended, which is also logged and counted.
+        """
+        new = await trio.to_thread.run_sync(self._outcome, read, abandon_on_cancel=True)
+        try:
+            if isinstance(new, ConfigurationError):
+                raise new
+            self._swap_keys(new.settings)
+        except ConfigurationError as error:
+            self.last = self._refuse(error)
+        else:
+            self.last = self._apply(new)
+            changed(self.settings)
+        self._metrics.reloads.labels("applied" if self.last.succeeded else "refused").inc()
+        self._metrics.reload_time.set(self.last.at)
+        self._metrics.reload_succeeded.set(self.last.succeeded)
+        return self.last
+
+    def _apply(self, new: Given) -> ReloadRecord:
+        plan = reload_plan(self.settings, new.settings)
+        changes = self.functions.changes(new.functions)
+        for path in plan.live:
+            section, _, name = path.rpartition(".")
+            holder = value_at(self.settings, section) if section else self.settings
+            # The one place where settings change: those that `catalogue` calls live are read
+            # wherever they are used, from this object.
+            object.__setattr__(holder, name, value_at(new.settings, path))
+        self.functions = new.functions
+        self._metrics.functions_defined.set(len(new.functions))
+        for warning in new.warnings:
+            self._log.warning(warning)
+        self._log.info(
+            "reloaded",
+            settings=list(plan.live),
+            functions=len(new.functions),
+            added=list(changes.added),
+            changed=list(changes.changed),
+            removed=list(changes.removed),
+        )
+        if plan.restart:
+            self._log.warning("settings that need a restart", settings=list(plan.restart))
+        return ReloadRecord(at=self._now(), settings=plan, functions=changes)
+
+    def _refuse(self, error: ConfigurationError) -> ReloadRecord:
+        faults = error.faults if isinstance(error, FaultyInput) else (str(error),)
+        self._log.error("reload refused, nothing has changed", faults=list(faults))
+        return ReloadRecord(at=self._now(), faults=faults)
+
+    def _outcome(self, read: Read) -> Given | ConfigurationError:
+        """Read, and return what is raised: a running service does not end for that."""
+        try:
+            return read()
+        except ConfigurationError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - logged, and counted as a reload that failed
+            self._log.exception("what a reload was to read cannot be read")
+            return ConfigurationError(f"{type(error).__name__} while reading")
+
+
+def _sections(settings: Settings) -> Iterator[tuple[str, Any]]:
+    for section in {setting.section for setting in catalogue().values()} - {""}:
+        yield section, value_at(settings, section)
+
+
+async def reload_on_hangup(
+    wait_for_hangup: Callable[[], Awaitable[bool]],
+    reloadable: "Reloadable",
+    read: Read,
+    changed: Callable[[Settings], None],
+) -> None:
+    """Reload with each SIGHUP; until cancelled, or until the terminal has gone.
+
+    That ends the service as SIGTERM does.
+
+    Args:
+        wait_for_hangup: from `connect.signals.hangups`.
+        changed: called with the settings after each reload that took effect.
+    """
+    while await wait_for_hangup():
+        await reloadable.reload(read, changed)
+    signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,124 @@
+"""Options of a service: flags over variables over the document over defaults."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from connect.cli.options import FaultyDocument, ServiceSettings, service_options, service_settings
+from connect.errors import ConfigurationError
+from connect.settings import KeyLayout, LogLevel, Role, Settings
+
+Given = Callable[..., ServiceSettings]
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
+    """Return what a command line and variables say, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def given(*arguments: str, **environment: str) -> ServiceSettings:
+        monkeypatch.setattr("os.environ", dict(environment))
+        found: list[ServiceSettings] = []
+
+        @click.command()
+        @service_options
+        @click.pass_context
+        def command(context: click.Context, /, **_options: object) -> None:
+            found.append(service_settings(context))
+
+        command.main(list(arguments), standalone_mode=False)
+        return found[0]
+
+    return given
+
+
+def test_without_anything_it_is_the_defaults(given: Given) -> None:
+    assert given().resolved.settings == Settings()
+
+
+def test_flags_are_settings(given: Given) -> None:
+    settings = given(
+        "--roles=api,gateway,executor", "--redis-url=redis://x", "--key-layout=inngest",
+        "--host=::1", "--api-port=1", "--signing-key=a", "--signing-key=b", "--log-level=error",
+        "--account-id=00000000-0000-4000-A000-000000000001", "--set=limits.run_calls=7",
+        "--gateway-url=wss://x", "--session-secret=s", "--gateway-group=g",
+    ).resolved.settings  # fmt: skip
+    assert settings.roles == frozenset(Role)
+    assert (settings.redis.url, settings.redis.layout) == ("redis://x", KeyLayout.INNGEST)
+    assert (settings.listen.host, settings.listen.api_port) == ("::1", 1)
+    assert settings.tenant.signing_keys == ("a", "b")
+    assert settings.tenant.account_id == "00000000-0000-4000-a000-000000000001"
+    assert settings.log.level is LogLevel.ERROR
+    assert settings.limits.run_calls == 7
+    assert settings.gateway_group == "g"
+
+
+def test_variables_are_settings(given: Given) -> None:
+    settings = given(
+        CONNECT_SIGNING_KEY="a b", CONNECT_API_PORT="1", CONNECT_TIMING_LEASE="1m"
+    ).resolved.settings
+    assert settings.tenant.signing_keys == ("a", "b")
+    assert (settings.listen.api_port, settings.timing.lease) == (1, 60.0)
+
+
+def test_the_document_is_found_by_flag_or_variable(given: Given) -> None:
+    Path("a.cue").write_text("{eventAPI: port: 1}", encoding="utf-8")
+    assert given("--config=a.cue").resolved.settings.listen.api_port == 1
+    assert given(CONNECT_CONFIG="a.cue").resolved.settings.listen.api_port == 1
+
+
+def test_flags_come_before_variables_before_the_document(given: Given) -> None:
+    Path("inngest.cue").write_text("{eventAPI: port: 1}", encoding="utf-8")
+    for arguments, environment, port, origin in (
+        (["--api-port=3"], {"CONNECT_API_PORT": "2"}, 3, "--api-port"),
+        ([], {"CONNECT_API_PORT": "2"}, 2, "CONNECT_API_PORT"),
+        ([], {}, 1, "inngest.cue:1:18"),
+    ):
+        resolved = given(*arguments, **environment).resolved
+        assert resolved.settings.listen.api_port == port
+        assert str(resolved.origins["listen.api_port"]) == origin
+
+
+def test_a_flag_with_the_defaults_value_comes_before_the_document(given: Given) -> None:
+    Path("inngest.cue").write_text("{eventAPI: port: 1}", encoding="utf-8")
+    assert given("--api-port=8288").resolved.settings.listen.api_port == 8288
+
+
+def test_that_there_is_no_document_is_a_warning(given: Given) -> None:
+    [warning] = given().warnings
+    assert warning.startswith("no configuration: ")
+
+
+def test_what_has_no_effect_is_a_warning(given: Given) -> None:
+    [warning] = given(INNGEST_CONFIG='{queue: service: backend: "inmemory"}').warnings
+    assert "queue: accepted, without effect" in warning
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gateway-url=http://x"], "--gateway-url: must begin with ws:// or wss://"),
+        (["--register-url=x"], "--register-url: must be a URL such as"),
+        (["--session-secret="], "--session-secret: empty; leave it out"),
+        (["--set=x"], "there is no setting 'x'"),
+        (["--roles=gateway"], "--session-secret"),
+        (["--config=no.cue"], "there is no configuration file no.cue"),
+    ],
+)
+def test_what_cannot_be_is_refused(given: Given, arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        given(*arguments)
+    assert message in str(refused.value)
+
+
+def test_an_unknown_role_is_wrong_usage(given: Given) -> None:
+    with pytest.raises(click.BadParameter, match="'cook' is no role"):
+        given("--roles=cook")
+
+
+def test_a_document_with_faults_is_refused_with_its_places(given: Given) -> None:
+    with pytest.raises(FaultyDocument) as refused:
+        given(INNGEST_CONFIG="{eventAPI: port: 0}")
+    assert str(refused.value).startswith("the configuration cannot be used\n$INNGEST_CONFIG:1:18: ")
