@@ -23,8 +23,9 @@ def generate(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def copy_of_project(folder: Path) -> Path:
     """Copy what the script reads and writes, without a .venv."""
-    shutil.copytree(ROOT / "connect" / "protocol", folder / "connect" / "protocol")
-    for name in ("scripts/generate", "docs/operations.md", "connect/config/schema/config.cue"):
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "connect", folder / "connect", ignore=ignored)
+    for name in ("scripts/generate", "docs/operations.md"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     return folder
