@@ -69,7 +69,8 @@ class MessageStream:
             try:
                 while self.failure is None:
                     batch = await queue.batch()
-                    if batch is None:
+                    # The stream may have been lost after this task was woken.
+                    if batch is None or self.failure is not None:
                         break
                     await self._write(batch)
             except ProtocolError as error:
@@ -127,7 +128,7 @@ class MessageStream:
     async def _write(self, data: bytes) -> None:
         stream, connection, h2 = self._stream, self._stream.connection, self._stream._h2_connection
         position = 0
-        while position < len(data):
+        while position < len(data) and self.failure is None:
             if not connection.write_ready.is_set():
                 await self._aio(connection.write_ready.wait())
                 continue

@@ -240,7 +240,7 @@ async def test_a_connection_that_was_closed_as_soon_as_it_was_made_refuses_calls
         with trio.fail_after(5):
             while connection.is_open:
                 await trio.sleep(0.001)
-        with pytest.raises(CallRefused, match="^UNAVAILABLE: the connection is lost$"):
+        with pytest.raises(CallRefused, match=r"^UNAVAILABLE: the connection is lost$"):
             await connection.call(ECHO, b"", 5)
         nursery.cancel_scope.cancel()
 

@@ -325,6 +325,28 @@ async def test_a_replacement_for_draining_workers_gets_the_request(
         assert len(rig.forwarded) == 1
 
 
+async def test_without_any_worker_those_of_a_draining_gateway_are_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(NoRoute(NoRouteReason.NONE_HEALTHY), route()) as rig:
+        rig.store.gateways.records.append(gateway("gw-2", status=GatewayStatus.DRAINING))
+        await trio.sleep(1.5)  # the table is renewed meanwhile
+        started = trio.current_time()
+        assert (await execute_with_reply(rig, 2)).body == b"done"
+        assert trio.current_time() - started >= Timing().draining_retry
+        assert len(rig.forwarded) == 1
+
+
+async def test_workers_of_a_draining_gateway_that_do_not_come_back_are_given_up(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(NoRoute(NoRouteReason.NONE_HEALTHY)) as rig:
+        rig.store.gateways.records.append(gateway("gw-2", status=GatewayStatus.DRAINING))
+        await trio.sleep(1.5)
+        assert await failing(rig) == Syscode.NO_HEALTHY_CONNECTION
+        assert len(rig.store.routing.acquired) > Timing().draining_attempts
+
+
 async def test_a_reply_while_waiting_for_a_replacement_ends_the_wait(
     autojump_clock: MockClock,
 ) -> None:

@@ -17,7 +17,7 @@ from connect.rpc import framing
 from connect.rpc.bridge import Bridge
 from connect.rpc.channel import RpcChannel
 from connect.rpc.errors import RpcError, RpcStatus
-from connect.rpc.message_stream import ServerStream
+from connect.rpc.message_stream import ClientStream, ServerStream
 from connect.rpc.send_queue import SendQueue
 from tests.rpc.loopback import ECHO, STREAM, echo, serving, streaming, until
 
@@ -55,6 +55,22 @@ class Echo:
 
     def finish(self) -> None:
         self.queue.finish()
+
+
+async def test_a_stream_that_is_lost_when_its_writer_has_just_been_woken_writes_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async def unused(awaitable: Any) -> Any:
+        raise AssertionError("there is no connection")
+
+    queue = SendQueue()
+    stream = ClientStream(unused, 100, lambda message: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.pump, queue)
+        await trio.testing.wait_all_tasks_blocked()
+        queue.answer(b"late")
+        stream.end(RpcError(RpcStatus.UNAVAILABLE, "the connection is lost"))
+        # Had it written, it would have missed its connection, and failed here.
 
 
 @asynccontextmanager

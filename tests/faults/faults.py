@@ -1,0 +1,186 @@
+"""The faults: what is done to a deployment, and undone."""
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import trio
+
+from tests.faults.apps import APP_NAME
+from tests.faults.deployment import Deployment
+from tests.faults.nodes import Node
+from tests.support.tcp_proxy import Direction, Proxy
+
+__all__ = ["FAULTS", "ROLLING_RESTART", "Fault", "Scene"]
+
+# Parts of a lease: what stands still is longer than a lease, what is slow may be shorter.
+_STANDSTILL_LEASES = (1.25, 1.75)
+_DISTURBANCE_LEASES = (0.5, 1.75)
+_AWAY_SECONDS = (0.3, 1.0)
+_CUTS = 3
+_BETWEEN_CUTS_SECONDS = 0.2
+_BACK_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+
+ROLLING_RESTART = "rolling-restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a fault acts on, and what it notes.
+
+    Attributes:
+        rounds: of a rolling restart.
+        moments: what happened when, in unix seconds.
+        back: seconds from each gateway's death until all workers of ours were ready at the
+            other. Those of the official SDK take their own time.
+        broken: what did not go as it must.
+    """
+
+    deployment: Deployment
+    random: random.Random
+    rounds: int = 3
+    moments: list[tuple[float, str]] = field(default_factory=list)
+    back: list[float] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    def note(self, what: str) -> None:
+        """Note that something happens now."""
+        self.moments.append((time.time(), what))
+
+    def seconds(self, leases: tuple[float, float]) -> float:
+        """Draw a duration between two, given in leases."""
+        return self.deployment.plan.lease * self.random.uniform(*leases)
+
+
+Fault = Callable[[Scene], Awaitable[None]]
+"""Does it once, and mends it."""
+
+
+async def _kill_gateway(scene: Scene) -> None:
+    deployment = scene.deployment
+    # The one that holds more workers of ours, so that there are some to come back.
+    held = [await deployment.connections(one, APP_NAME) for one in deployment.gateways]
+    gateway = deployment.gateways[held.index(max(held))]
+    [other] = [one for one in deployment.gateways if one is not gateway]
+    scene.note(f"kill {gateway.incarnation}")
+    await gateway.kill()
+    since = trio.current_time()
+    with trio.move_on_after(_BACK_SECONDS) as waiting:
+        while await deployment.connections(other, APP_NAME) < len(deployment.workers):
+            await trio.sleep(_POLL_SECONDS)
+    scene.back.append(trio.current_time() - since)
+    if waiting.cancelled_caught:
+        scene.broken.append(f"the workers of {gateway.name} did not come back")
+    await gateway.start()
+
+
+async def _kill(nodes: Callable[[Deployment], Sequence[Node[Any]]], scene: Scene) -> None:
+    node = scene.random.choice(nodes(scene.deployment))
+    scene.note(f"kill {node.incarnation}")
+    await node.kill()
+    await trio.sleep(scene.random.uniform(*_AWAY_SECONDS))
+    await node.start()
+
+
+async def _freeze(nodes: Callable[[Deployment], Sequence[Node[Any]]], scene: Scene) -> None:
+    node = scene.random.choice(nodes(scene.deployment))
+    seconds = scene.seconds(_STANDSTILL_LEASES)
+    scene.note(f"stop {node.incarnation} for {seconds:.2f} s")
+    await node.freeze(seconds)
+
+
+async def _restart_redis(empty: bool, scene: Scene) -> None:
+    away = scene.seconds(_DISTURBANCE_LEASES)
+    scene.note(f"Redis is away for {away:.2f} s" + (", and has lost all" if empty else ""))
+    await scene.deployment.restart_redis(away, empty=empty)
+
+
+async def _cut(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> None:
+    proxy = scene.random.choice(proxies(scene.deployment))
+    scene.note(f"cut before {proxy.target}")
+    for _ in range(_CUTS):
+        proxy.cut()
+        await trio.sleep(_BETWEEN_CUTS_SECONDS)
+
+
+async def _stall(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> None:
+    proxy = scene.random.choice(proxies(scene.deployment))
+    seconds = scene.seconds(_DISTURBANCE_LEASES)
+    scene.note(f"stall before {proxy.target} for {seconds:.2f} s")
+    proxy.stall()
+    await trio.sleep(seconds)
+    proxy.resume()
+
+
+async def _drop(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> None:
+    proxy = scene.random.choice(proxies(scene.deployment))
+    direction = scene.random.choice(tuple(Direction))
+    seconds = scene.seconds(_DISTURBANCE_LEASES)
+    scene.note(f"drop {direction.name.lower()} {proxy.target} for {seconds:.2f} s")
+    proxy.drop(direction)
+    await trio.sleep(seconds)
+    proxy.resume()
+
+
+async def _rolling_restart(scene: Scene) -> None:
+    for _ in range(scene.rounds):
+        for gateway in scene.deployment.gateways:
+            scene.note(f"terminate {gateway.incarnation}")
+            code = await gateway.terminate()
+            if code != 0:
+                scene.broken.append(f"{gateway.incarnation} ended with {code}")
+            await gateway.start()
+            scene.note(f"{gateway.incarnation} is up")
+            if not await scene.deployment.whole():
+                scene.broken.append(f"the workers did not come back after {gateway.name}")
+
+
+def _gateways(deployment: Deployment) -> Sequence[Node[Any]]:
+    return deployment.gateways
+
+
+def _executors(deployment: Deployment) -> Sequence[Node[Any]]:
+    return deployment.executors
+
+
+def _all_workers(deployment: Deployment) -> Sequence[Node[Any]]:
+    return deployment.worker_nodes
+
+
+def _own_workers(deployment: Deployment) -> Sequence[Node[Any]]:
+    # A worker that wakes must look at its leases before it goes on: ours does.
+    return deployment.workers
+
+
+def _worker_links(deployment: Deployment) -> list[Proxy]:
+    return deployment.to_gateways
+
+
+def _rpc_links(deployment: Deployment) -> list[Proxy]:
+    return [*deployment.rpc.values()]
+
+
+def _redis_links(deployment: Deployment) -> list[Proxy]:
+    return [*deployment.to_redis.values()]
+
+
+_LINKS = {"workers": _worker_links, "rpc": _rpc_links, "redis": _redis_links}
+
+FAULTS: Mapping[str, Fault] = {
+    "kill-gateway": _kill_gateway,
+    "kill-executor": partial(_kill, _executors),
+    "kill-worker": partial(_kill, _all_workers),
+    "kill-redis": partial(_restart_redis, False),
+    "empty-redis": partial(_restart_redis, True),
+    "stop-gateway": partial(_freeze, _gateways),
+    "stop-executor": partial(_freeze, _executors),
+    "stop-worker": partial(_freeze, _own_workers),
+    **{f"cut-{name}": partial(_cut, links) for name, links in _LINKS.items()},
+    **{f"stall-{name}": partial(_stall, links) for name, links in _LINKS.items()},
+    **{f"drop-{name}": partial(_drop, links) for name, links in _LINKS.items()},
+    ROLLING_RESTART: _rolling_restart,
+}

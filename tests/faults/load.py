@@ -1,0 +1,182 @@
+"""Callers that send requests at a steady rate, and ask again until each is answered.
+
+They do what a queue before executors does: a request that failed, or whose executor died or
+stays silent, is given to the other executor under the same request id.
+"""
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+from ulid import ULID
+
+from connect.settings import DEVELOPMENT_ACCOUNT_ID, DEVELOPMENT_ENV_ID
+from tests.faults.apps import APP_NAME, EVENT, OFFICIAL_APP_NAME
+from tests.faults.deployment import Deployment
+from tests.faults.nodes import ExecutorGone
+
+__all__ = ["Call", "FailedAttempt", "Load"]
+
+_SHORT_SECONDS = 0.02
+# One request in so many is long, and one in so many goes to the official SDK.
+_LONG_ONE_IN = 10
+_OFFICIAL_ONE_IN = 5
+# Long ones need their leases extended.
+_LONG_LEASES = (0.25, 1.25)
+_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """An attempt that ended without the answer.
+
+    Attributes:
+        at: unix seconds.
+        reason: a syscode, or what became of the executor.
+    """
+
+    at: float
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request, as its caller saw it.
+
+    Attributes:
+        seconds: that the function takes.
+        began, answered: unix seconds; None while there is no answer.
+        result: what the answer says; the number when all is well.
+        failed: the attempts that failed, in order.
+    """
+
+    number: int
+    request_id: str
+    app: str
+    seconds: float
+    began: float
+    answered: float | None = None
+    result: object = None
+    failed: list[FailedAttempt] = field(default_factory=list)
+
+
+class Load:
+    """A steady load on a deployment.
+
+    Args:
+        rate: requests per second.
+        seed: draws how long each takes.
+        patience: seconds after which a caller gives up.
+
+    Attributes:
+        calls: all that were begun, in order.
+    """
+
+    def __init__(
+        self, deployment: Deployment, *, rate: float, seed: int, patience: float = 40.0
+    ) -> None:
+        self.calls: list[Call] = []
+        self._deployment = deployment
+        self._rate = rate
+        self._random = random.Random(seed)
+        self._patience = patience
+        self._stopped = False
+        lease = deployment.plan.lease
+        # An executor that is silent for longer than any work takes, and a retry of it.
+        self._attempt_seconds = 3 * lease + 1.0
+
+    def stop(self) -> None:
+        """Begin no further requests."""
+        self._stopped = True
+
+    async def run(self) -> None:
+        """Send requests until stopped; return when each is answered or given up."""
+        begin = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            number = 0
+            while not self._stopped:
+                call = self._next(number)
+                self.calls.append(call)
+                nursery.start_soon(self._carry_out, call)
+                number += 1
+                await trio.sleep_until(begin + number / self._rate)
+
+    def _next(self, number: int) -> Call:
+        official = OFFICIAL_APP_NAME in self._deployment.app_ids
+        app, seconds = APP_NAME, _SHORT_SECONDS
+        if number % _LONG_ONE_IN == 0:
+            seconds = self._deployment.plan.lease * self._random.uniform(*_LONG_LEASES)
+        elif official and number % _OFFICIAL_ONE_IN == 1:
+            app = OFFICIAL_APP_NAME
+        now = time.time()
+        return Call(
+            number=number, request_id=str(ULID.from_timestamp(now)), app=app, seconds=seconds,
+            began=now,
+        )  # fmt: skip
+
+    async def _carry_out(self, call: Call) -> None:
+        pause = _PAUSE_SECONDS
+        with trio.move_on_after(self._patience):
+            attempt = call.number
+            while call.answered is None:
+                reason = await self._attempt(call, attempt)
+                if reason is not None:
+                    call.failed.append(FailedAttempt(time.time(), reason))
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                attempt += 1
+
+    async def _attempt(self, call: Call, attempt: int) -> str | None:
+        """Ask an executor; return why there is no answer, None if there is."""
+        executors = self._deployment.executors
+        executor = executors[attempt % len(executors)]
+        if not executor.up:
+            executor = executors[(attempt + 1) % len(executors)]
+        answer: dict[str, Any] | None = None
+        with trio.move_on_after(self._attempt_seconds):
+            try:
+                answer = await executor.running.execute(*self._question(call))
+            except ExecutorGone:
+                return "the executor ended"
+        if answer is None:
+            return "the executor is silent"
+        if "error" in answer:
+            return str(answer["error"])
+        call.answered, call.result = time.time(), answer["body"]
+        return None
+
+    def _question(self, call: Call) -> tuple[dict[str, str], dict[str, Any]]:
+        slug = f"{call.app}-work"
+        fields = {
+            "request_id": call.request_id,
+            "account_id": DEVELOPMENT_ACCOUNT_ID,
+            "env_id": DEVELOPMENT_ENV_ID,
+            "app_id": self._deployment.app_ids[call.app],
+            "app_name": call.app,
+            "function_id": slug,
+            "function_slug": slug,
+            "run_id": call.request_id,
+        }
+        event = {
+            "id": call.request_id,
+            "name": EVENT,
+            "data": {"number": call.number, "seconds": call.seconds},
+            "user": {},
+            "ts": round(call.began * 1000),
+        }
+        ctx = {
+            "fn_id": slug,
+            "run_id": call.request_id,
+            "env": "dev",
+            "step_id": "step",
+            "attempt": 0,
+            "max_attempts": 1,
+            "stack": {"stack": [], "current": 0},
+            "disable_immediate_execution": False,
+            "use_api": False,
+        }
+        payload = {"event": event, "events": [event], "steps": {}, "ctx": ctx, "version": -1}
+        return fields, payload | {"use_api": False}

@@ -1,0 +1,98 @@
+"""Every fault once, under load, on one deployment; the long form is ``scripts/faults``."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+import trio
+
+from tests.faults.deployment import Plan, open_deployment
+from tests.faults.faults import FAULTS, ROLLING_RESTART
+from tests.faults.run import FaultReport, run_fault
+
+pytestmark = pytest.mark.process
+
+LEASE = 1.5  # seconds
+RATE = 30.0  # requests per second
+SEED = 1
+DISTURBANCES = [name for name in FAULTS if name != ROLLING_RESTART]
+
+
+async def _run_all() -> dict[str, FaultReport]:
+    reports: dict[str, FaultReport] = {}
+
+    async def run(names: Sequence[str]) -> None:
+        async with open_deployment(Plan(lease=LEASE)) as deployment:
+            for name in names:
+                reports[name] = await run_fault(deployment, name, seconds=1.0, rate=RATE, seed=SEED)
+
+    # Most of the time is spent waiting: two deployments take hardly longer than one.
+    async with trio.open_nursery() as nursery:
+        for half in (DISTURBANCES[::2], DISTURBANCES[1::2]):
+            nursery.start_soon(run, half)
+    return reports
+
+
+async def _restart() -> FaultReport:
+    # The official SDK understands no intervals of less than a second: a lease has four.
+    async with open_deployment(Plan(lease=4.0)) as deployment:
+        return await run_fault(deployment, ROLLING_RESTART, seconds=1.0, rate=RATE, seed=SEED)
+
+
+@pytest.fixture(scope="module")
+def reports() -> Mapping[str, FaultReport]:
+    return trio.run(_run_all)
+
+
+@pytest.fixture(scope="module")
+def restart() -> FaultReport:
+    return trio.run(_restart)
+
+
+@pytest.mark.parametrize("fault", DISTURBANCES)
+def test_no_request_runs_twice_at_the_same_time(
+    reports: Mapping[str, FaultReport], fault: str
+) -> None:
+    assert reports[fault].figures.run_together == []
+
+
+@pytest.mark.parametrize("fault", DISTURBANCES)
+def test_every_request_is_answered_in_the_end(
+    reports: Mapping[str, FaultReport], fault: str
+) -> None:
+    figures = reports[fault].figures
+    assert (figures.answered, dict(figures.failed)) == (figures.sent, {})
+
+
+@pytest.mark.parametrize("fault", DISTURBANCES)
+def test_nothing_else_breaks(reports: Mapping[str, FaultReport], fault: str) -> None:
+    assert reports[fault].violations == []
+
+
+def test_what_a_killed_worker_ran_is_started_again_soon_after_its_lease(
+    reports: Mapping[str, FaultReport],
+) -> None:
+    plan = Plan(lease=LEASE)
+    assert all(
+        seconds < plan.lease + plan.grace + 3.0
+        for seconds in reports["kill-worker"].figures.retried
+    )
+
+
+def test_the_workers_of_a_killed_gateway_are_back_within_seconds(
+    reports: Mapping[str, FaultReport],
+) -> None:
+    [back] = reports["kill-gateway"].back
+    assert back < 12.0
+
+
+def test_a_rolling_restart_fails_no_request(restart: FaultReport) -> None:
+    assert dict(restart.figures.attempts) == {}
+
+
+def test_a_rolling_restart_runs_no_request_twice_at_the_same_time(restart: FaultReport) -> None:
+    assert restart.figures.run_together == []
+
+
+def test_a_rolling_restart_ends_with_all_workers_connected(restart: FaultReport) -> None:
+    print(f"p99 of a rolling restart: {restart.figures.latency_ms.p99:.0f} ms")
+    assert restart.violations == []
