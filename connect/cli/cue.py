@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from connect.config.cue import CueError, Source, Value
+    from connect.config.cue import CueError, Fault, Source, Value
     from connect.config.cue.ast import Expr
     from connect.config.cue.errors import Path as ValuePath
 
@@ -130,7 +130,7 @@ def vet(schema: str, data: Sequence[str], definition: str | None, as_json_: bool
         faults += error.faults
     for name in () if faults else data:
         try:
-            faults += _evaluated(_read(name)).unify(wanted).faults()
+            faults += _unfit(_read(name), wanted)
         except CueError as error:
             faults += error.faults
     if as_json_:
@@ -162,6 +162,14 @@ def _evaluated(source: "Source") -> "Value":
     from connect.config.documents import evaluated
 
     return evaluated(parse(source))
+
+
+def _unfit(source: "Source", wanted: "Value") -> "list[Fault]":
+    """Return what is wrong with a document by a schema, at places in the document."""
+    from connect.config.documents import placed
+
+    value = _evaluated(source).unify(wanted)
+    return [placed(fault, value, lambda span: span.source is source) for fault in value.faults()]
 
 
 def _path(text: str | None) -> "ValuePath":

@@ -178,10 +178,12 @@ def placed(fault: Fault, value: Value | None, written: Callable[[Span], bool]) -
     own = tuple(span for span in fault.spans if written(span))
     others = tuple(span for span in fault.spans if not written(span) and span.source.text)
     message = fault.message
-    if not own and value is not None:
-        if fault.kind is FaultKind.INCOMPLETE and _spans(value, fault.path) is not None:
-            message = f"not given; {message}"
-        own = places(value, fault.path, written)[:1]
+    if value is not None:
+        if fault.kind is FaultKind.INCOMPLETE:
+            at_path = _spans(value, fault.path)
+            if at_path is not None and not any(map(written, at_path)):
+                message = f"not given; {message}"
+        own = own or places(value, fault.path, written)[:1]
     return replace(fault, message=message, spans=own + others)
 
 

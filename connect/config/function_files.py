@@ -17,7 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from connect.config.checks import check_function, check_functions
+from connect.config.alternatives import refined
+from connect.config.checks import check_function
 from connect.config.cue import Budget, Value
 from connect.config.cue.ast import Field, File, NameLabel, TextLabel
 from connect.config.cue.errors import CueError, Fault, FaultKind
@@ -38,6 +39,7 @@ from connect.config.finding import read_text
 from connect.errors import ConfigurationError
 
 __all__ = [
+    "EvaluatedFunction",
     "FunctionFile",
     "LoadedFunctions",
     "check_sources",
@@ -57,16 +59,16 @@ class FunctionFile:
     """A function definition and its document.
 
     Attributes:
-        name: the document's name, such as its path.
+        source: the document, named by its path.
         value: the function with defaults filled in, floats as `Decimal`.
-        root: the path of the function in the document.
     """
 
-    name: str
+    source: Source
     value: Mapping[str, Any] = field(repr=False)
-    root: ValuePath
-    _evaluated: Value = field(repr=False)
-    _source: Source = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.source.name
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -75,15 +77,30 @@ class FunctionFile:
         assert isinstance(plain, dict)
         return plain
 
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedFunction(FunctionFile):
+    """A function definition with all its places, which takes a good deal more memory.
+
+    Attributes:
+        root: the path of the function in the document.
+    """
+
+    root: ValuePath
+    _evaluated: Value = field(repr=False)
+
     def spans(self, path: ValuePath) -> tuple[Span, ...]:
         """Return where the value at a path of the function is written.
 
         Of a value that the document does not give, the nearest one around it that it does.
         """
-        return places(self._evaluated, path, self._written) or (Span(self._source, 0, 0),)
+        return places(self._evaluated, path, self._written) or (Span(self.source, 0, 0),)
+
+    def without_places(self) -> FunctionFile:
+        return FunctionFile(self.source, self.value)
 
     def _written(self, span: Span) -> bool:
-        return span.source is self._source
+        return span.source is self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +123,7 @@ class LoadedFunctions:
 def load_functions(
     paths: Iterable[str | Path],
     *,
+    known: Iterable[FunctionFile] = (),
     budget: Budget | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> LoadedFunctions:
@@ -113,18 +131,21 @@ def load_functions(
 
     Args:
         paths: files and directories; a file that is found twice is read once.
+        known: what was loaded before: a file that has not changed is not evaluated again.
         budget: what the evaluation of one file may cost; None for the usual.
         progress: called after each file with the number of files looked at.
 
     Raises:
         ConfigurationError: a path that does not exist, or a file that cannot be read.
     """
-    return check_sources(_read(find_function_files(paths)), budget=budget, progress=progress)
+    sources = _read(find_function_files(paths))
+    return check_sources(sources, known=known, budget=budget, progress=progress)
 
 
 def check_sources(
     sources: Iterable[tuple[Source, bool]],
     *,
+    known: Iterable[FunctionFile] = (),
     budget: Budget | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> LoadedFunctions:
@@ -132,42 +153,70 @@ def check_sources(
 
     Args:
         sources: the documents, with different names, each with whether it must hold a function.
+        known: what was found before, in documents that need not be evaluated again.
         budget: what the evaluation of one document may cost; None for the usual.
         progress: called after each document with the number of documents looked at.
     """
-    found: list[FunctionFile] = []
-    faults: dict[str, list[Fault]] = {}
+    right: list[FunctionFile] = []
+    faults: list[Fault] = []
     skipped: list[str] = []
+    by_name = {file.name: file for file in known}
+    first: dict[str, Source] = {}  # the documents by the ids of their functions
     count = 0
     for source, named in sources:
-        faults[source.name] = []
-        try:
-            function = evaluate_function(source, optional=not named, budget=budget)
-        except CueError as error:
-            faults[source.name] += error.faults
-        else:
-            if function is None:
-                skipped.append(source.name)
+        function: FunctionFile | None = by_name.get(source.name)
+        wrong: list[Fault] = []
+        if function is None or function.source.text != source.text:
+            try:
+                found = evaluate_function(source, optional=not named, budget=budget)
+            except CueError as error:
+                function, wrong = None, list(error.faults)
             else:
-                found.append(function)
+                function = None if found is None else found.without_places()
+                wrong = [] if found is None else _beyond_schema(found)
+                if found is None:
+                    skipped.append(source.name)
+        if function is not None:
+            other = first.setdefault(function.value["id"], source)
+            if other is not source:
+                wrong = _in_order([*wrong, _same_id(source, other, budget)])
+            if not wrong:
+                right.append(function)
+        faults += wrong
         count += 1
         if progress is not None:
             progress(count)
-    definitions = [function.definition for function in found]
-    first: dict[Any, FunctionFile] = {}
-    right = []
-    for function, wrong in zip(found, check_functions(definitions), strict=True):
-        other = first.setdefault(function.value["id"], function)
-        for fault in wrong:
-            spans = function.spans(fault.keys)
-            if fault.keys == ("id",) and other is not function:
-                spans += other.spans(fault.keys)
-            path = (*function.root, *fault.keys)
-            faults[function.name].append(Fault(FaultKind.EVALUATION, fault.reason, path, spans))
-        if not wrong:
-            right.append(function)
-    every = tuple(fault for of_file in faults.values() for fault in of_file)
-    return LoadedFunctions(tuple(right), every, tuple(skipped), count - len(skipped))
+    return LoadedFunctions(tuple(right), tuple(faults), tuple(skipped), count - len(skipped))
+
+
+def _beyond_schema(function: EvaluatedFunction) -> list[Fault]:
+    """Check what the schema does not."""
+    found = [
+        Fault(
+            FaultKind.EVALUATION,
+            fault.reason,
+            (*function.root, *fault.keys),
+            function.spans(fault.keys),
+        )
+        for fault in check_function(function.definition)
+    ]
+    return _in_order(found)
+
+
+def _same_id(source: Source, other: Source, budget: Budget | None) -> Fault:
+    """Return the fault that two functions, which are right by themselves, have the same id."""
+    spans: tuple[Span, ...] = ()
+    root: ValuePath = ()
+    for document in (other, source):
+        function = evaluate_function(document, budget=budget)
+        assert function is not None  # it was found before
+        spans, root = function.spans(("id",)) + spans, function.root
+    return Fault(FaultKind.EVALUATION, "another function has the same id", (*root, "id"), spans)
+
+
+def _in_order(faults: list[Fault]) -> list[Fault]:
+    """Return the faults of one document in its order."""
+    return sorted(faults, key=lambda fault: fault.spans[0].start)
 
 
 def _read(files: Iterable[tuple[Path, bool]]) -> Iterator[tuple[Source, bool]]:
@@ -180,7 +229,7 @@ def _read(files: Iterable[tuple[Path, bool]]) -> Iterator[tuple[Source, bool]]:
 
 def evaluate_function(
     source: Source, *, optional: bool = False, budget: Budget | None = None
-) -> FunctionFile | None:
+) -> EvaluatedFunction | None:
     """Evaluate one document and unify its function with ``#Function``.
 
     Args:
@@ -212,13 +261,14 @@ def evaluate_function(
         assert value is not None  # the document has the field now
         exported = value.export()
     except CueError as error:
-        faults = [_shown(fault, root, source, whole) for fault in error.faults]
+        meant = refined(error.faults, file, FUNCTION, (FUNCTION.field,), budget=budget)
+        faults = [_shown(fault, root, source, whole) for fault in meant]
         if root and _is_missing(file, budget):
             faults = [_missing(file), *(each for each in faults if each.path[:1] != root)]
         faults += _found_besides(whole, root, source)
-        raise CueError(faults) from None
+        raise CueError(_in_order(faults)) from None
     assert isinstance(exported, dict)  # so #Function demands
-    return FunctionFile(source.name, exported, root, value, source)
+    return EvaluatedFunction(source, exported, root, value)
 
 
 def find_function_files(paths: Iterable[str | Path]) -> list[tuple[Path, bool]]:

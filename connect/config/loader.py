@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from connect.config.alternatives import refined
 from connect.config.configuration import Configuration
 from connect.config.cue import Budget, Value
 from connect.config.cue import errors as cue
@@ -28,6 +29,7 @@ from connect.config.documents import (
 )
 from connect.config.effects import Note, effects_of
 from connect.config.expansion import Expansion, expand
+from connect.config.faults import nearest
 from connect.config.finding import Document, Read, find_document, read_text
 from connect.config.layers import Given
 from connect.config.redaction import is_secret, masked_message, masked_text, secret_texts
@@ -102,16 +104,19 @@ class Evaluated:
         whole: the document's value.
         value: the value of the configuration.
         root: the path of the configuration in the document.
-        exported: the value as plain Python objects.
+        exported: the value as plain Python objects; a dict unless the document's
+            configuration is no struct, which only decoding refuses.
         checked: whether the document itself unified it with ``#Config``.
+        file: the document's syntax tree.
     """
 
     document: Document
     whole: Value
     value: Value
     root: cue.Path
-    exported: dict[str, Any]
+    exported: Any
     checked: bool
+    file: File
     _places: _Places
 
     def error(self, error: CueError) -> CueError:
@@ -182,14 +187,15 @@ def evaluate_configuration(
             value, root = whole, ()
         exported = value.export()
     except CueError as error:
+        if file is not None and root:
+            meant = refined(
+                error.faults, file, CONFIGURATION, root, budget=budget, redact=is_secret
+            )
+            error = CueError(meant)
         shown = _Places(document.name, expansion, file, source)
         raise shown.error(error, root, whole) from None
     shown = _Places(document.name, expansion, file, source)
-    if not isinstance(exported, dict):
-        message = "a configuration is a struct with fields such as log and connect"
-        fault = Fault(FaultKind.EVALUATION, message, root, value.spans)
-        raise shown.error(CueError([fault]), (), whole)
-    return Evaluated(document, whole, value, root, exported, checked, shown)
+    return Evaluated(document, whole, value, root, exported, checked, file, shown)
 
 
 def decode_configuration(given: Evaluated) -> Loaded:
@@ -202,12 +208,17 @@ def decode_configuration(given: Evaluated) -> Loaded:
         CueError: everything that is wrong, at its place in the document as it was written.
     """
     exported = given.exported
+    if not isinstance(exported, dict):
+        message = "a configuration is a struct with fields such as log and connect"
+        fault = Fault(FaultKind.EVALUATION, message, given.root, given.value.spans)
+        raise given.error(CueError([fault]))
     if not given.checked:
         unified = given.value.unify(definition(CONFIGURATION))
         try:
             exported = unified.export()
         except CueError as error:
-            raise given.error(error) from None
+            meant = refined(error.faults, given.file, CONFIGURATION, given.root, redact=is_secret)
+            raise given.error(CueError([_meant_as_field(fault) for fault in meant])) from None
     configuration = decode(exported, given.spans)
     effects = effects_of(configuration, given.written)
     return Loaded(
@@ -218,6 +229,15 @@ def decode_configuration(given: Evaluated) -> Loaded:
         layer=effects.layer,
         notes=effects.notes,
     )
+
+
+def _meant_as_field(fault: Fault) -> Fault:
+    """Say of an unknown field that it probably is the field that holds a configuration."""
+    field = CONFIGURATION.field
+    unknown = len(fault.path) == 1 and fault.message == f"field not allowed: {fault.path[0]}"
+    if not unknown or nearest(str(fault.path[0]), [field]) is None:
+        return fault
+    return replace(fault, message=f'{fault.message}; did you mean "{field}"?')
 
 
 def load_configuration(

@@ -2,7 +2,8 @@
 
 A DSN, password, key or token never shows: not where an error quotes a line of the
 document, not within a message, not where settings are listed. Names that nearly are those of
-secrets count as them, because a misspelt name is what an error is about.
+secrets count as them, because a misspelt name is what an error is about; and so does a URL with
+a password in it, whatever it is called.
 """
 
 import re
@@ -45,6 +46,9 @@ _SHORTEST = 4  # a secret shorter than this is masked in a message only where it
 
 # A label, as far as a document that cannot be parsed shows it.
 _LABEL = re.compile(r"""(?P<name>[A-Za-z_$#][\w$#]*)["']?\s*\??\s*:""")
+
+# A URL with a password in it, which is a secret whatever it is called.
+_CREDENTIALS = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*://[^/\s"']*:[^/\s"']*@[^\s"']*""")
 _KEPT = frozenset(" \t\r\n\"'[]{},")
 
 
@@ -160,8 +164,21 @@ def _secret_values(file: ast.File) -> list[ast.Expr]:
             if isinstance(node, ast.Ident | ast.Selector)
         }
         if referred <= secret:
-            return [value for name, value in declared if name in secret]
+            named = [value for name, value in declared if name in secret]
+            return [*named, *_urls(file.body)]
         secret |= referred
+
+
+def _urls(body: ast.StructLit) -> Iterator[ast.Literal | ast.Interpolation]:
+    """Yield the texts with a URL that has a password."""
+    for node in _nodes(body):
+        match node:
+            case ast.Literal(value=str(text)) if _CREDENTIALS.search(text):
+                yield node
+            case ast.Interpolation(parts=parts) if any(
+                _CREDENTIALS.search(part) for part in parts if isinstance(part, str)
+            ):
+                yield node
 
 
 def _literals(values: Iterable[ast.Expr]) -> Iterator[ast.Literal | ast.Interpolation]:
@@ -214,3 +231,5 @@ def _guessed_ranges(text: str) -> Iterator[tuple[int, int]]:
                 end = len(text) if closed < 0 else closed
                 break
         yield label.end(), end
+    for url in _CREDENTIALS.finditer(text):
+        yield url.span()

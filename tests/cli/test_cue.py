@@ -231,6 +231,16 @@ class TestVet:
         assert "nmae" in answer.err
         assert "e.cue:1:4: ']' closes nothing" in answer.err
 
+    def test_a_fault_is_placed_in_the_data(self, run: Run) -> None:
+        write("s.cue", '#Kind: {kind: "a" | "b"}')
+        first, *_ = run("vet", "s.cue", "-", "-d", "#Kind", stdin=b'kind: "c"').err.splitlines()
+        assert first.startswith("<stdin>:1:7: kind: ")
+
+    def test_what_the_data_lacks_is_placed_around_it(self, run: Run) -> None:
+        write("s.cue", self.SCHEMA)
+        first, *_ = run("vet", "s.cue", "-", "-d", "#Item", stdin=b'name: "x"').err.splitlines()
+        assert first.startswith("<stdin>:1:1: n: not given")
+
     def test_data_must_be_concrete(self, run: Run) -> None:
         write("s.cue", self.SCHEMA)
         assert "incomplete" in run("vet", "s.cue", "-", "-d", "#Item", stdin=b"name: string").err

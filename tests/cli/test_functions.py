@@ -85,8 +85,8 @@ class TestCheck:
         assert answer.out == "2 files checked, 2 functions fine\n"
 
     def test_faults_of_the_standard_input_say_so(self, run: Run) -> None:
-        answer = run("check", "-", stdin=b'{"id": 1}')
-        assert answer.err.startswith("<stdin>:1:8: id: conflicting values")
+        answer = run("check", "-", stdin=b'{"name": "F", "id": 1}')
+        assert answer.err.startswith("<stdin>:1:21: id: conflicting values")
 
     def test_a_file_of_a_directory_without_function_is_named(self, run: Run) -> None:
         write("defs/order.cue", ORDER)
@@ -102,7 +102,7 @@ class TestCheck:
         answer = run("check", "defs")
         assert answer.code == 1
         assert answer.out == "3 files checked, 1 function fine\n"
-        assert 'defs/a.cue:1:27: function.nmae: field not allowed: nmae; did you mean "name"?' in (
+        assert 'defs/a.cue:1:21: function.nmae: field not allowed: nmae; did you mean "name"?' in (
             answer.err
         )
         assert "defs/b.json:1:59: triggers[0].event: a name of events has no" in answer.err
@@ -187,9 +187,9 @@ f.cue:2:51: function.triggers[0].event: reference "_topc" not found; did you mea
     "unknown field": (
         'function: {\n\tid: "f", name: "F"\n\ttriggers: []\n\tconcurency: 5\n}\n',
         """\
-f.cue:4:14: function.concurency: field not allowed: concurency; did you mean "concurrency"?
+f.cue:4:2: function.concurency: field not allowed: concurency; did you mean "concurrency"?
   4 |     concurency: 5
-    |                 ^
+    |     ^^^^^^^^^^
 1 fault in 1 file
 """,
     ),
@@ -340,7 +340,7 @@ def test_an_id_that_is_used_twice_is_told_with_both_places(run: Run) -> None:
     write("b.json", REFUND)
     assert run("check", "a.json", "b.json").err == (
         """\
-b.json:1:8: id: another function of the list has the same id
+b.json:1:8: id: another function has the same id
   1 | {"id": "refund", "name": "Refund", "triggers": [{"event": "shop/refund"}]}
     |        ^^^^^^^^
   and here: a.json:1:8

@@ -54,7 +54,7 @@ def test_the_places_of_a_value_are_those_in_the_document() -> None:
 
 
 def test_a_value_that_cannot_be_evaluated_is_found_around_it() -> None:
-    value = evaluated(wrapped(parse(SOURCE), CONFIGURATION), budget=Budget(steps=1))
+    value = evaluated(wrapped(parse(SOURCE), CONFIGURATION), budget=Budget(depth=1))
     [span] = places(value, ("config", "log", "level"), written)
     assert span.text == SOURCE.text
 

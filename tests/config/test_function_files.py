@@ -11,6 +11,7 @@ from connect.config.cue import Budget
 from connect.config.cue.errors import CueError, FaultKind
 from connect.config.cue.source import Source
 from connect.config.function_files import (
+    EvaluatedFunction,
     FunctionFile,
     check_sources,
     evaluate_function,
@@ -23,7 +24,7 @@ from tests.config.test_loader import CASES, MANIFEST, numbers
 MINIMAL = '{id: "f", name: "F", triggers: [{event: "a"}]}'
 
 
-def evaluate(text: str) -> FunctionFile:
+def evaluate(text: str) -> EvaluatedFunction:
     function = evaluate_function(Source("f.cue", text))
     assert function is not None
     return function
@@ -94,8 +95,8 @@ class TestEvaluation:
         assert place in refused(text)
 
     def test_every_fault_is_told(self) -> None:
-        message = refused('{id: 5, nme: "F", steps: a: retries: attempts: 21}')
-        for path in ("id: ", "nme: ", "steps.a.retries.attempts: ", "name: "):
+        message = refused('{id: 5, unfit: "F", steps: a: retries: attempts: 21}')
+        for path in ("id: ", "unfit: ", "steps.a.retries.attempts: ", "name: "):
             assert path in message
 
     def test_a_value_is_found_where_it_is_written(self) -> None:
@@ -244,7 +245,7 @@ def test_what_is_right_by_itself_is_checked_beside_other_faults() -> None:
 	cancel: [{event: "c", timeout: "soon"}]
 }"""
     told = refused(text)
-    assert "f.cue:2:17: function.nmae: field not allowed" in told
+    assert "f.cue:2:11: function.nmae: field not allowed" in told
     assert "f.cue:2:41: function.triggers[0].event: " in told
     assert "f.cue:4:33: function.cancel[0].timeout: " in told
     assert "two" not in told  # the steps are faulty together
@@ -253,6 +254,12 @@ def test_what_is_right_by_itself_is_checked_beside_other_faults() -> None:
 def test_a_missing_function_names_the_field_that_may_be_meant() -> None:
     told = refused('other: 1\nfunctio: {id: "f", name: "F", triggers: []}\nwrong: 1 & 2')
     assert told.startswith("f.cue:2:1: there is no field `function`; is functio meant to be it?")
+
+
+def test_a_document_that_cannot_be_evaluated_may_have_one() -> None:
+    told = refused("x: nope")
+    assert told.startswith('f.cue:1:4: x: reference "nope" not found')
+    assert "there is no field" not in told
 
 
 def test_a_function_that_comes_about_otherwise_is_not_missing() -> None:
@@ -265,3 +272,34 @@ def test_of_an_id_that_is_used_twice_both_places_are_told() -> None:
     sources = [Source(name, MINIMAL) for name in ("a.cue", "b.cue")]
     [fault] = check_sources((source, True) for source in sources).faults
     assert [str(span) for span in fault.spans] == ["b.cue:1:6", "a.cue:1:6"]
+
+
+class TestKnown:
+    """What was found before is told apart by its name, which no evaluation would give it."""
+
+    KNOWN = FunctionFile(Source("f.cue", MINIMAL), {"id": "f", "name": "known", "triggers": []})
+
+    def test_a_document_that_has_not_changed_is_not_evaluated_again(self) -> None:
+        [file] = check_sources([(Source("f.cue", MINIMAL), True)], known=[self.KNOWN]).files
+        assert file.value["name"] == "known"
+
+    def test_one_that_has_changed_is(self) -> None:
+        source = Source("f.cue", MINIMAL + " ")
+        [file] = check_sources([(source, True)], known=[self.KNOWN]).files
+        assert file.value["name"] == "F"
+
+    def test_one_of_another_name_is(self) -> None:
+        [file] = check_sources([(Source("g.cue", MINIMAL), True)], known=[self.KNOWN]).files
+        assert file.value["name"] == "F"
+
+    def test_its_id_may_still_not_be_used_twice(self) -> None:
+        sources = [Source(name, MINIMAL) for name in ("f.cue", "g.cue")]
+        loaded = check_sources(((source, True) for source in sources), known=[self.KNOWN])
+        assert [str(span) for span in loaded.faults[0].spans] == ["g.cue:1:6", "f.cue:1:6"]
+
+    def test_files_are_read_again_to_find_out(self, tmp_path: Path) -> None:
+        write(tmp_path, f_cue=MINIMAL)
+        before = load_functions([tmp_path])
+        write(tmp_path, f_cue=MINIMAL.replace('"F"', '"G"'))
+        [file] = load_functions([tmp_path], known=before.files).files
+        assert file.value["name"] == "G"

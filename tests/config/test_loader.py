@@ -27,7 +27,7 @@ def document(text: str) -> Document:
     return Document("inngest.cue", text, DocumentRule.PLACE)
 
 
-def value(text: str, environment: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+def value(text: str, environment: Mapping[str, str] | None = None) -> Any:
     return evaluate_configuration(document(text), environment=environment or {}).exported
 
 
@@ -113,6 +113,10 @@ class TestEvaluation:
     @pytest.mark.parametrize("text", ["5", "[1]", "config: [1]", '"text"'])
     def test_what_is_no_struct_is_refused(self, text: str) -> None:
         assert "a configuration is a struct" in refused(text)
+
+    @pytest.mark.parametrize(("text", "expected"), [("config: 5", 5), ("[1]", [1])])
+    def test_what_is_no_struct_has_a_value_all_the_same(self, text: str, expected: Any) -> None:
+        assert value(text) == expected
 
     def test_the_budget_bounds_it(self) -> None:
         text = "a: [1,2,3]\nb: [for x in a for y in a for z in a {x*y*z}]"

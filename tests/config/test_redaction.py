@@ -6,7 +6,7 @@ from connect.config.cue.errors import CueError
 from connect.config.cue.parser import parse
 from connect.config.cue.source import Source
 from connect.config.expansion import expand
-from connect.config.redaction import is_secret, masked_message, masked_text, secret_texts
+from connect.config.redaction import MASK, is_secret, masked_message, masked_text, secret_texts
 
 SECRET = "hunter2"
 
@@ -141,3 +141,30 @@ def test_a_short_secret_is_masked_where_it_is_quoted_only() -> None:
 
 def test_a_message_without_secrets_stays_as_it_is() -> None:
     assert masked_message("conflicting values 1 and 2", [SECRET]) == "conflicting values 1 and 2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'service: "redis://user:hunter2@host:6379/0"',
+        'service: ["rediss://:hunter2@host"]',
+        'dns: "redis://user:hunter2@\\(host)"\nhost: "h"',
+        'service: "redis://user:hunter2@host" }',
+    ],
+)
+def test_a_url_with_a_password_does_not_show_whatever_it_is_called(text: str) -> None:
+    assert SECRET not in shown(text)
+
+
+def test_a_message_does_not_tell_a_url_with_a_password() -> None:
+    expansion = expand('service: "redis://user:hunter2@host"', {})
+    secrets = secret_texts(expansion, parse(Source("x", expansion.text)))
+    assert masked_message('"redis://user:hunter2@host": expected 5', secrets) == (
+        f"{MASK}: expected 5"
+    )
+
+
+@pytest.mark.parametrize("url", ["redis://host:6379/0", "http://host/a:b@c", "redis://user@host"])
+def test_a_url_without_a_password_shows(url: str) -> None:
+    text = f'service: "{url}"'
+    assert shown(text) == text

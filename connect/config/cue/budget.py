@@ -20,7 +20,7 @@ class Budget:
         size: characters of a string, bytes, or elements of a list.
     """
 
-    steps: int = 100_000
+    steps: int = 50_000
     depth: int = 250
     size: int = 10_000_000
 

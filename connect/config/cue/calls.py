@@ -32,6 +32,8 @@ from connect.config.cue.vertex import Status, Vertex
 
 __all__ = ["Calls"]
 
+_COMPOUND = (StructMarker, ListMarker)
+
 _BUILTIN = Span(Source("<builtin>", ""), 0, 0)
 
 
@@ -123,7 +125,8 @@ class Calls(Core):
 
     def _wrapped(self, value: Value) -> Vertex:
         vertex = Vertex(self.vertex)
-        vertex.conjuncts = [(Env(None, vertex), value, NO_CLOSE)]  # type: ignore[list-item]
+        conjunct: Any = (Env(None, vertex), value, NO_CLOSE)
+        vertex.conjuncts.append(conjunct)
         self.unify(vertex, Status.CONJUNCTS)
         return vertex
 
@@ -138,8 +141,8 @@ class Calls(Core):
         """
         if isinstance(value, Scalar):
             return value.value
-        if not isinstance(value, Vertex):
-            return value
+        if not isinstance(value, Vertex) or not isinstance(value.base, _COMPOUND):
+            return value if isinstance(value, Vertex) else self._wrapped(value)
         items: dict[Any, Any] = {}
         for label, arc in value.scope.arcs.items():
             if isinstance(label, tuple):

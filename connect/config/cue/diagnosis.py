@@ -114,6 +114,7 @@ class FaultCollector:
         vertex = default_vertex(place.vertex)
         spans = _places(vertex)
         outer = next((span for span in spans if span.source in self._sources), place.outer)
+        place = place._replace(outer=outer)
         strict = place.concrete
         for error in vertex.errors:
             if place.concrete or not error.incomplete:

@@ -155,11 +155,11 @@ class Disjunctions(Core):
 
     def _merge(self, results: list[State], new: State, last: bool) -> None:
         """Add a result unless an equal one is known; a default takes its place."""
-        if not _is_done(new):
+        if not new.done:
             results.append(new)
             return
         for index, known in enumerate(results):
-            if not _is_done(known):
+            if not known.done:
                 continue
             self.meter.step()
             if same_value(known.vertex, new.vertex, ignore_plain=last):
@@ -200,10 +200,6 @@ def _combine(
                 combined = max(combined, usage.parent, usage.nested)
         result.mode = combined
         result.usages = [*result.usages[:offset], Usage(mode, combined, original)]
-
-
-def _is_done(state: State) -> bool:
-    return state.done
 
 
 def _finished(state: State) -> bool:

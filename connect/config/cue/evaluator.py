@@ -103,8 +103,10 @@ _stack_before = 0
 def deep_stack(evaluator: Evaluator | None = None) -> Iterator[None]:
     """Allow the frames that an evaluation needs, for as long as one is going on.
 
-    Python's limit on recursion is one for all threads: it is raised while any evaluation
-    runs and restored after the last one. What exceeds even this is a BUDGET fault.
+    A level of the depth budget takes up to some dozens of frames, more than Python's usual
+    limit on recursion has in all. That limit is one for all threads: it is raised while any
+    evaluation runs, which are counted, and restored after the last one, unless somebody else
+    has changed it meanwhile. What exceeds even this is a BUDGET fault.
 
     Raises:
         CueError: the evaluation went deeper.
@@ -124,5 +126,5 @@ def deep_stack(evaluator: Evaluator | None = None) -> Iterator[None]:
     finally:
         with _stack_lock:
             _stack_users -= 1
-            if not _stack_users:
+            if not _stack_users and sys.getrecursionlimit() == max(_stack_before, _FRAMES):
                 sys.setrecursionlimit(_stack_before)

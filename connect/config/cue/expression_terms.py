@@ -207,10 +207,7 @@ class ExpressionResolver(ABC):
     def unary(self, span: Span, operator: str, operand: ast.Expr) -> Term:
         """UnaryExpr = PrimaryExpr | unary_op UnaryExpr ("Operators", "Bounds")."""
         term = self.term(operand)
-        if operator == "*":
-            message = "preference mark not allowed at this position; it marks a disjunct"
-            self.fault(FaultKind.EVALUATION, message, span)
-        elif operator in ("+", "-", "!"):
+        if operator in ("+", "-", "!"):
             self._concrete(term, operand, operator)
             return UnaryTerm(span, operator, term)
         return BoundTerm(span, operator, term)
@@ -282,7 +279,7 @@ class ExpressionResolver(ABC):
 
     def label(self, name: str) -> Label:
         """Return the label that an unquoted name is."""
-        if name.startswith("_") and name != "_":
+        if name.startswith("_"):
             return (name, self.package)
         return (name, "") if name.startswith("#") else name
 

@@ -45,9 +45,9 @@ class Lists(Core):
         lists, state.lists = state.lists, ()
         values, state.value_lists = state.value_lists, ()
         rests: list[tuple[Env, Term, CloseInfo, int]] = []
-        for value, close in values:
+        for value, _ in values:
             self.narrow(state, LIST, value)
-            self._add_value_list(state, value, close, length, rests)
+            self._add_value_list(state, value, length)
         for env, term, close in lists:
             self._add_literal(state, env, term, close, length, rests)
         if state.errors and not state.kind & LIST:
@@ -60,14 +60,7 @@ class Lists(Core):
             length.open = length.open and base.is_open
         vertex.base = ListMarker(length.open)
 
-    def _add_value_list(
-        self,
-        state: State,
-        value: Vertex,
-        close: CloseInfo,
-        length: _Length,
-        rests: list[tuple[Env, Term, CloseInfo, int]],
-    ) -> None:
+    def _add_value_list(self, state: State, value: Vertex, length: _Length) -> None:
         base = value.base
         is_open = isinstance(base, ListMarker) and base.is_open
         elements = value.elements()
@@ -76,7 +69,6 @@ class Lists(Core):
             return
         for index, element in enumerate(elements):
             self.insert_field(state, index, (env, element, NO_CLOSE))
-        del rests, close
 
     def _add_literal(
         self,

@@ -129,7 +129,8 @@ class Patterns(Core):
             for field in info.term.fields
             if field.label == label and not info.close.defines
         ]
-        spans += [term.span for _, term, _ in vertex.conjuncts if term.span is not None]
+        if not spans:
+            spans = [term.span for _, term, _ in vertex.conjuncts if term.span is not None]
         return self.failure(f"field not allowed: {label}", Nearest(label, allowed), spans=spans)
 
     def declares(self, info: StructInfo, label: Label) -> bool:

@@ -38,11 +38,7 @@ def predeclared_names() -> list[str]:
 
 
 def predeclared(name: str, span: Span) -> "TypeValue | Conjunction | FunctionValue | None":
-    """Return what a name stands for, None if it is not predeclared.
-
-    Each can also be written with two underscores before it, which no field can shadow.
-    """
-    name = name.removeprefix("__")
+    """Return what a name stands for, None if it is not predeclared."""
     if name in _TYPES:
         return TypeValue(_TYPES[name], span)
     if name in PREDECLARED:

@@ -5,7 +5,6 @@ at once: unknown names and packages, unused aliases, names declared twice, opera
 can never be concrete.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 
 from connect.config.cue import ast
@@ -41,8 +40,6 @@ from connect.config.cue.terms import (
 
 __all__ = ["resolve_document"]
 
-_IMPORT_PATH = re.compile(r"[^\s!\"#$%&'()*,:;<=>?\[\\\]^`{|}\ufffd]+(?::\w+)?")
-
 
 def resolve_document(
     file: ast.File, packages: Mapping[str, CompiledDocument], scope: str = ""
@@ -77,9 +74,7 @@ class _Resolver(ExpressionResolver):
         names: dict[str, ImportName] = {}
         for spec in file.imports:
             path, _, package_name = spec.path.partition(":")
-            if not _IMPORT_PATH.fullmatch(spec.path):
-                self.fault(FaultKind.IMPORT, f'invalid import path "{spec.path}"', spec.span)
-            elif path in self.packages:
+            if path in self.packages:
                 self.imports[path] = self.packages[path]
             elif path not in PACKAGE_PATHS:
                 known = [*self.packages, *PACKAGE_PATHS]
@@ -115,14 +110,12 @@ class _Resolver(ExpressionResolver):
         aliases: list[tuple[str, Span, FieldName | LetName | DynamicAlias]] = []
         for declaration in declarations:
             match declaration:
-                case ast.Field(label=ast.NameLabel(name=name)) if name != "_":
+                case ast.Field(label=ast.NameLabel(name=name)):
                     names.setdefault(name, FieldName(self.label(name)))
                 case ast.Let(name=ident):
                     aliases.append(
                         (ident.name, ident.span, LetName(LetValue(ident.span, ident.name)))
                     )
-                case ast.Field():
-                    pass
             if isinstance(declaration, ast.Field) and declaration.alias is not None:
                 alias = declaration.alias
                 match declaration.label:
@@ -180,8 +173,6 @@ class _Resolver(ExpressionResolver):
         """Field = Label { ":" Label } ":" AliasExpr { attribute } ("Structs")."""
         path, label = self.path, field.label
         match label:
-            case ast.NameLabel(name="_"):
-                self.fault(FaultKind.REFERENCE, "cannot use _ as label", label.span)
             case ast.NameLabel(name=name) | ast.TextLabel(text=name):
                 self.path = (*path, name)
                 known = name if isinstance(label, ast.TextLabel) else self.label(name)

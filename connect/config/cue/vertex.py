@@ -8,7 +8,7 @@ makes references and unification commute ("References", "Cycles").
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, Union
 
 from connect.config.cue.closedness import CloseInfo, CloseTree
 from connect.config.cue.environment import Env
@@ -40,9 +40,7 @@ from connect.config.cue.terms import (
     StructTerm,
     Term,
 )
-
-if TYPE_CHECKING:
-    from connect.config.cue.values import Kind
+from connect.config.cue.values import Kind
 
 __all__ = [
     "CYCLE",
@@ -188,9 +186,8 @@ class Vertex:
         return 0 if self.base is None else self.base.kind
 
     @property
-    def cue_kind(self) -> "Kind":
-        from connect.config.cue.values import Kind
-
+    def cue_kind(self) -> Kind:
+        """The kinds, as functions see them."""
         return Kind(self.kind & Kind.TOP.value)
 
     @property

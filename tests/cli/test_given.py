@@ -1,0 +1,89 @@
+"""What ``serve`` and ``dev`` are given: settings and function definitions, read together."""
+
+from pathlib import Path
+
+import click
+import pytest
+
+from connect.cli.given import GivenReader
+from connect.cli.serve import serve
+from connect.reloading import FaultyInput
+
+ECHO = 'function: {id: "echo", name: "Echo", triggers: []}'
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory with no variables set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.environ", {})
+    return tmp_path
+
+
+def reader(*arguments: str) -> GivenReader:
+    return GivenReader(serve.make_context("serve", list(arguments)))
+
+
+def test_settings_and_definitions_are_read(folder: Path) -> None:
+    (folder / "echo.cue").write_text(ECHO)
+    given = reader("--functions", "echo.cue", "--log-level=debug").read()
+    assert given.settings.log.level == "debug"
+    assert list(given.functions) == ["echo"]
+
+
+def test_all_paths_may_follow_one_flag(folder: Path) -> None:
+    (folder / "echo.cue").write_text(ECHO)
+    (folder / "other.cue").write_text(ECHO.replace('"echo"', '"other"'))
+    given = reader("--functions", "echo.cue", "other.cue").read()
+    assert list(given.functions) == ["echo", "other"]
+
+
+def test_paths_without_the_flag_are_wrong_usage() -> None:
+    with pytest.raises(click.UsageError, match=r"unexpected extra argument \(echo\.cue\)"):
+        reader("echo.cue")
+
+
+def test_without_definitions_none_are_loaded() -> None:
+    given = reader().read()
+    assert len(given.functions) == 0
+    assert given.warnings == ()
+
+
+def test_the_lack_of_a_document_is_told_apart_from_warnings() -> None:
+    absent = reader().read().no_document
+    assert absent is not None
+    assert absent.startswith("no configuration")
+
+
+def test_a_directory_without_definitions_is_warned_of(folder: Path) -> None:
+    (folder / "defs").mkdir()
+    (folder / "defs" / "common.cue").write_text("x: 1")
+    assert reader("--functions", "defs").read().warnings == (
+        "defs/common.cue has no field `function` and is passed over",
+        "there are no function definitions in defs",
+    )
+
+
+def test_faults_of_the_configuration_and_of_definitions_are_told_together(folder: Path) -> None:
+    (folder / "inngest.cue").write_text("{log: level: 5}")
+    (folder / "echo.cue").write_text(ECHO.replace('"Echo"', "5"))
+    with pytest.raises(FaultyInput) as error:
+        reader("--functions", "echo.cue").read()
+    document, definition = error.value.faults
+    assert document.startswith("inngest.cue:1:14: log.level: ")
+    assert definition.startswith("echo.cue:1:30: function.name: ")
+    assert str(error.value).startswith("the configuration cannot be used\ninngest.cue:1:14: ")
+    assert "\nthe function definitions cannot be used\necho.cue:1:30: " in str(error.value)
+
+
+def test_it_reads_again_what_has_changed(folder: Path) -> None:
+    (folder / "echo.cue").write_text(ECHO)
+    reading = reader("--functions", "echo.cue")
+    reading.read()
+    (folder / "echo.cue").write_text(ECHO.replace('"Echo"', '"Echoes"'))
+    assert reading.read().functions["echo"].function.name == "Echoes"
+    (folder / "echo.cue").write_text("function: 5")
+    with pytest.raises(FaultyInput):
+        reading.read()
+    (folder / "echo.cue").write_text(ECHO)
+    assert reading.read().functions["echo"].function.name == "Echo"
