@@ -4,7 +4,8 @@
 counts what a request takes: time, CPU of each process, Redis calls. ``redis`` compares
 what a call through our Redis client and through redis-py's costs. ``state`` calls the state
 store for apps of up to thousands of connections. ``soak`` (``scripts/soak``) watches a gateway
-with thousands of connections for as long as one likes.
+with thousands of connections for as long as one likes. ``cue`` evaluates and checks function
+definitions, and needs no Redis.
 
 Every measured process is a child of its own; the process that measures sleeps meanwhile.
 """

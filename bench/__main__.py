@@ -1,4 +1,4 @@
-"""``scripts/bench [requests|redis|state|all|soak]``: measure and print."""
+"""``scripts/bench [requests|redis|state|all|soak|cue]``: measure and print."""
 
 import sys
 import time
@@ -9,6 +9,7 @@ import click
 import trio
 from rich.console import Console
 
+from bench.cue import cue
 from bench.machine import describe_machine, measure_noise
 from bench.redis_calls import measure_redis_calls
 from bench.redis_server import start_redis
@@ -127,7 +128,7 @@ def main(
     `requests`: requests per second, latencies, CPU and Redis calls per request.
     `redis`: what a call through our Redis client costs, against redis-py's.
     `state`: what routing costs with many connections, and what they take in Redis.
-    `soak` has options of its own: see `soak --help`.
+    `soak` and `cue` have options of their own: see `soak --help`, `cue --help`.
 
     Progress goes to stderr. The exit code is 1 if a request failed, or a process did.
     """
@@ -215,6 +216,8 @@ def run() -> None:
     """Run the command that the arguments name."""
     if sys.argv[1:2] == ["soak"]:
         soak(args=sys.argv[2:], prog_name="scripts/soak")
+    elif sys.argv[1:2] == ["cue"]:
+        cue(args=sys.argv[2:], prog_name="scripts/bench cue")
     else:
         main(prog_name="scripts/bench")
 

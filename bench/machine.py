@@ -64,7 +64,7 @@ def describe_machine(*, redis: str, noise: tuple[Noise, ...]) -> Machine:
     """Describe this machine.
 
     Args:
-        redis: the server's version.
+        redis: the server's version; empty where none takes part.
         noise: as measured.
     """
     packages = {}

@@ -11,12 +11,12 @@ from bench.machine import Machine
 from bench.results import Flatness, Report, RequestRow
 from bench.state_tables import state_tables
 
-__all__ = ["print_report"]
+__all__ = ["figures_table", "machine_text", "print_report", "targets_table"]
 
 
 def print_report(report: Report, console: Console) -> None:
     """Print all tables that the report has something for."""
-    parts: list[RenderableType] = [_machine(report.machine)]
+    parts: list[RenderableType] = [machine_text(report.machine)]
     if report.rows:
         parts += [_requests(report.rows), _NOTES]
     if report.flatness:
@@ -26,7 +26,7 @@ def print_report(report: Report, console: Console) -> None:
     if report.state is not None:
         parts += state_tables(report.state)
     if report.targets:
-        parts.append(_targets(report.targets))
+        parts.append(targets_table(report.targets))
     console.print(Group(*parts))
 
 
@@ -39,11 +39,11 @@ _NOTES = Text(
 )
 
 
-def _machine(machine: Machine) -> Text:
-    lines = [
-        f"{machine.cpus} CPUs ({machine.model}), {machine.system}, {machine.python}, "
-        f"Redis {machine.redis}"
-    ]
+def machine_text(machine: Machine) -> Text:
+    """Return the lines about the machine and its noise."""
+    lines = [f"{machine.cpus} CPUs ({machine.model}), {machine.system}, {machine.python}"]
+    if machine.redis:
+        lines[0] += f", Redis {machine.redis}"
     for noise, when in zip(machine.noise, ("before", "after"), strict=False):
         lines.append(
             f"noise {when}: a fixed piece of work took {noise.fastest_ms:.1f} to "
@@ -56,6 +56,13 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, justify="right")
+    return table
+
+
+def figures_table(title: str, *columns: str) -> Table:
+    """Return a table whose first column is text."""
+    table = _table(title, *columns)
+    table.columns[0].justify = "left"
     return table
 
 
@@ -106,10 +113,9 @@ def _flatness(comparisons: Iterable[Flatness]) -> Table:
 
 
 def _redis_calls(report: Report) -> Table:
-    table = _table(
+    table = figures_table(
         "A Redis call (GET of 512 bytes)", "client", "tasks", "CPU µs", "calls/s", "ours over it"
     )
-    table.columns[0].justify = "left"
     ratios = {(found.over, found.tasks): found.ratio for found in report.client_ratios}
     for calls in report.redis_calls:
         found = ratios.get((calls.client, calls.tasks))
@@ -123,9 +129,9 @@ def _redis_calls(report: Report) -> Table:
     return table
 
 
-def _targets(targets: Iterable[Target]) -> Table:
-    table = _table("Targets", "figure", "value", "bound", "")
-    table.columns[0].justify = "left"
+def targets_table(targets: Iterable[Target]) -> Table:
+    """Return a table of bounds and whether they are kept."""
+    table = figures_table("Targets", "figure", "value", "bound", "")
     for target in targets:
         sign = "≤" if target.at_most else "≥"
         verdict = Text("met", "green") if target.met else Text("missed", "red")

@@ -5,6 +5,7 @@ that a reload touches no task and no connection.
 """
 
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
@@ -27,6 +28,10 @@ __all__ = [
     "ReloadRecord",
     "reload_on_hangup",
 ]
+
+# How soon a thread that reads gives way to the service's own, in seconds. Python's default of
+# 5 ms would hold up a request at every one of its steps.
+_SWITCH_SECONDS = 0.0005
 
 
 class FaultyInput(ConfigurationError):
@@ -156,6 +161,7 @@ class Reloadable:
         else:
             self.last = self._apply(new)
             changed(self.settings)
+            self._tell(self.last, new.warnings)
         self._metrics.reloads.labels("applied" if self.last.succeeded else "refused").inc()
         self._metrics.reload_time.set(self.last.at)
         self._metrics.reload_succeeded.set(self.last.succeeded)
@@ -172,19 +178,22 @@ class Reloadable:
             object.__setattr__(holder, name, value_at(new.settings, path))
         self.functions = new.functions
         self._metrics.functions_defined.set(len(new.functions))
-        for warning in new.warnings:
+        return ReloadRecord(at=self._now(), settings=plan, functions=changes)
+
+    def _tell(self, record: ReloadRecord, warnings: tuple[str, ...]) -> None:
+        for warning in warnings:
             self._log.warning(warning)
         self._log.info(
             "reloaded",
-            settings=list(plan.live),
-            functions=len(new.functions),
-            added=list(changes.added),
-            changed=list(changes.changed),
-            removed=list(changes.removed),
+            settings=list(record.settings.live),
+            functions=len(self.functions),
+            added=list(record.functions.added),
+            changed=list(record.functions.changed),
+            removed=list(record.functions.removed),
         )
-        if plan.restart:
-            self._log.warning("settings that need a restart", settings=list(plan.restart))
-        return ReloadRecord(at=self._now(), settings=plan, functions=changes)
+        if record.settings.restart:
+            restart = list(record.settings.restart)
+            self._log.warning("settings that need a restart", settings=restart)
 
     def _refuse(self, error: ConfigurationError) -> ReloadRecord:
         faults = error.faults if isinstance(error, FaultyInput) else (str(error),)
@@ -193,6 +202,8 @@ class Reloadable:
 
     def _outcome(self, read: Read) -> Given | ConfigurationError:
         """Read, and return what is raised: a running service does not end for that."""
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             return read()
         except ConfigurationError as error:
@@ -200,6 +211,8 @@ class Reloadable:
         except Exception as error:  # noqa: BLE001 - logged, and counted as a reload that failed
             self._log.exception("what a reload was to read cannot be read")
             return ConfigurationError(f"{type(error).__name__} while reading")
+        finally:
+            sys.setswitchinterval(interval)
 
 
 def _sections(settings: Settings) -> Iterator[tuple[str, Any]]:

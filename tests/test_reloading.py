@@ -162,9 +162,12 @@ async def test_a_failure_that_nobody_foresaw_is_logged_and_changes_nothing(rig: 
     assert rig.logs[0]["exc_info"]
 
 
-async def test_the_outcome_of_the_last_reload_is_kept_and_counted(rig: Rig) -> None:
+def test_before_the_first_reload_none_has_failed(rig: Rig) -> None:
     assert rig.reloadable.last is None
     assert rig.metric("connect_reload_succeeded") == 1
+
+
+async def test_the_outcome_of_the_last_reload_is_kept_and_counted(rig: Rig) -> None:
     await rig.reload(given())
     assert rig.reloadable.last == ReloadRecord(
         at=NOW, functions=functions("a").changes(functions())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connect.cli.given import functions_option, read_given
+from connect.cli.given import GivenReader, functions_option
 from connect.cli.options import service_options
 
 if TYPE_CHECKING:
@@ -35,22 +35,21 @@ def dev(context: click.Context, /, no_demo: bool, **options: Any) -> None:
     Starts the service with a demo worker, sends one request through it and prints the
     reply, then stays up until Ctrl-C.
     """
-    from functools import partial
-
     import structlog
     import trio
 
     from connect.cli.announce import Announcer
     from connect.logs import configure_logging
 
-    given = read_given(context)
+    reader = GivenReader(context)
+    given = reader.read()
     configure_logging(level=given.settings.log.level, fmt=given.settings.log.format)
     for warning in given.warnings:
         structlog.get_logger().warning(warning)
     announcer = Announcer(
         print_addresses=options["print_addresses"], address_file=options["address_file"]
     )
-    trio.run(_dev, given, announcer, not no_demo, partial(read_given, context))
+    trio.run(_dev, given, announcer, not no_demo, reader.read)
 
 
 async def _dev(given: "Given", announcer: "Announcer", demo: bool, read: "Read") -> None:

@@ -138,8 +138,6 @@ class _Moment(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        if isinstance(value, float):
-            return value
         try:
             moment = datetime.fromisoformat(str(value))
             if moment.tzinfo is None:

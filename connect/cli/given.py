@@ -12,14 +12,15 @@ from connect.reloading import FaultyInput, Given
 
 if TYPE_CHECKING:
     from connect.config.cue.errors import Fault
+    from connect.config.function_files import FunctionFile
 
-__all__ = ["functions_option", "read_given"]
+__all__ = ["GivenReader", "functions_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def functions_option(command: F) -> F:
-    """Add the option for function definitions to a command; `read_given` reads it.
+    """Add the option for function definitions to a command; `GivenReader` reads it.
 
     All paths may follow one flag, as the shell writes them for ``--functions *.cue``.
     """
@@ -38,58 +39,64 @@ def functions_option(command: F) -> F:
     return command
 
 
-def read_given(context: click.Context) -> Given:
-    """Read configuration, variables, flags and function definitions.
+class GivenReader:
+    """Reads configuration, variables, flags and function definitions, again and again.
 
     Args:
         context: of a command with `service_options` and `functions_option`.
 
     Raises:
-        FaultyInput: with everything that is wrong with the documents.
-        ConfigurationError: a file, a flag, a variable or a combination that cannot be.
-        click.UsageError: paths that do not follow ``--functions``.
+        click.UsageError: there are paths that do not follow ``--functions``.
     """
-    paths = _paths(context)
-    faults: list[str] = []
-    shown: list[str] = []
-    service: ServiceSettings | None = None
-    try:
-        service = service_settings(context)
-    except FaultyDocument as error:
-        faults += _lines(getattr(error.__cause__, "faults", ()))
-        shown.append(str(error))
-    functions, warnings, wrong = _functions(paths)
-    if wrong:
-        faults += _lines(wrong)
-        shown.append(f"the function definitions cannot be used\n{shown_faults(wrong)}")
-    if service is None or faults:
-        raise FaultyInput(tuple(faults), "\n".join(shown))
-    absent = service.document.warning
-    told = [warning for warning in service.warnings if warning != absent]
-    return Given(service.resolved.settings, functions, (*told, *warnings), absent)
 
+    def __init__(self, context: click.Context) -> None:
+        self._context = context
+        named: tuple[str, ...] = context.params["functions"]
+        more: tuple[str, ...] = context.params["more_functions"]
+        if more and not named:
+            raise click.UsageError(f"Got unexpected extra argument ({more[0]})", context)
+        self._paths = named + more
+        # What is known of files that don't change; only what takes effect is kept.
+        self._known: tuple[FunctionFile, ...] = ()
 
-def _paths(context: click.Context) -> tuple[str, ...]:
-    named: tuple[str, ...] = context.params["functions"]
-    more: tuple[str, ...] = context.params["more_functions"]
-    if more and not named:
-        raise click.UsageError(f"Got unexpected extra argument ({more[0]})", context)
-    return named + more
+    def read(self) -> Given:
+        """Read it all.
 
+        Raises:
+            FaultyInput: with everything that is wrong with the documents.
+            ConfigurationError: a file, a flag, a variable or a combination that cannot be.
+        """
+        faults: list[str] = []
+        shown: list[str] = []
+        service: ServiceSettings | None = None
+        try:
+            service = service_settings(self._context)
+        except FaultyDocument as error:
+            faults += _lines(getattr(error.__cause__, "faults", ()))
+            shown.append(str(error))
+        functions, warnings, wrong = self._functions()
+        if wrong:
+            faults += _lines(wrong)
+            shown.append(f"the function definitions cannot be used\n{shown_faults(wrong)}")
+        if service is None or faults:
+            raise FaultyInput(tuple(faults), "\n".join(shown))
+        absent = service.document.warning
+        told = [warning for warning in service.warnings if warning != absent]
+        return Given(service.resolved.settings, functions, (*told, *warnings), absent)
 
-def _functions(
-    paths: tuple[str, ...],
-) -> "tuple[DefinedFunctions, tuple[str, ...], tuple[Fault, ...]]":
-    """Load definitions; return them, what to tell of them, and their faults."""
-    if not paths:
-        return DefinedFunctions(), (), ()
-    from connect.config.function_files import load_functions
+    def _functions(self) -> "tuple[DefinedFunctions, tuple[str, ...], tuple[Fault, ...]]":
+        """Load definitions; return them, what to tell of them, and their faults."""
+        if not self._paths:
+            return DefinedFunctions(), (), ()
+        from connect.config.function_files import load_functions
 
-    loaded = load_functions(paths)
-    warnings = [passed_over(name) for name in loaded.skipped]
-    if not loaded.count:
-        warnings.append(f"there are no function definitions in {', '.join(paths)}")
-    return DefinedFunctions.of_files(loaded.files), tuple(warnings), loaded.faults
+        loaded = load_functions(self._paths, known=self._known)
+        if not loaded.faults:
+            self._known = loaded.files
+        warnings = [passed_over(name) for name in loaded.skipped]
+        if not loaded.count:
+            warnings.append(f"there are no function definitions in {', '.join(self._paths)}")
+        return DefinedFunctions.of_files(loaded.files), tuple(warnings), loaded.faults
 
 
 def _lines(faults: "tuple[Fault, ...]") -> list[str]:

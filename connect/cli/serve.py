@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connect.cli.given import functions_option, read_given
+from connect.cli.given import GivenReader, functions_option
 from connect.cli.options import service_options
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def serve(context: click.Context, /, **options: Any) -> None:
     from connect.logs import configure_logging, set_log_level
     from connect.memory import settle_memory
 
-    given = read_given(context)
+    reader = GivenReader(context)
+    given = reader.read()
     configure_logging(level=given.settings.log.level, fmt=given.settings.log.format)
     announcer = Announcer(
         print_addresses=options["print_addresses"], address_file=options["address_file"]
@@ -50,8 +51,4 @@ def serve(context: click.Context, /, **options: Any) -> None:
     def changed(settings: "Settings") -> None:
         set_log_level(settings.log.level)
 
-    trio.run(
-        partial(
-            serve_until_signal, given, announce, read=partial(read_given, context), changed=changed
-        )
-    )
+    trio.run(partial(serve_until_signal, given, announce, read=reader.read, changed=changed))

@@ -168,7 +168,7 @@ async def test_reloads_under_traffic_fail_no_request_and_close_no_connection(
         before = (await read(service, "/connections", api="admin"))["data"]
 
         await answered(outcomes, 20)
-        document.write_text("{connect: {limits: run_calls: 200, gateway_group: "blue"}}")
+        document.write_text('{connect: {limits: run_calls: 200, gateway_group: "blue"}}')
         write(definitions, "echo.cue", ECHO.replace('"Echo"', '"Echoes"'))
         good = await hang_up(service)
         assert good["result"] == "applied"
@@ -307,4 +307,6 @@ async def test_a_worker_with_faulty_functions_is_told_which(tmp_path: Path) -> N
     async with start_service() as service:
         where = {"INNGEST_DEV": service.addresses["api"]}
         async with start_process([sys.executable, str(program)], environment=where) as worker:
-            await worker.wait_for_output("my-app-nightly: triggers[0].cron: '61' is no minute")
+            # The SDK prints the code that it is told, but not the reasons.
+            await worker.wait_for_output("connect_invalid_function_config")
+            await service.wait_for_output("my-app-nightly: triggers[0].cron: '61' is no minute")
