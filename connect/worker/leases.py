@@ -38,6 +38,7 @@ class HeldLease:
         asked_before: when this connection was asked the time before, if it was.
         unanswered: how often it was asked without an answer.
         scope: what runs under it; cancelled when the lease is lost.
+        answered: set once a gateway has said whether it extends it.
         refused: the gateway does not extend it.
     """
 
@@ -48,6 +49,7 @@ class HeldLease:
     asked_before: float = -math.inf
     unanswered: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    answered: trio.Event = field(default_factory=trio.Event)
     refused: bool = False
 
     @property
@@ -112,6 +114,7 @@ class Leases:
         lease = self._held.get(answer.request_id)
         if lease is None:
             return
+        lease.answered.set()
         if answer.new_lease_id:
             lease.lease_id = answer.new_lease_id
             # With several questions open, it may be the answer to the one before the last.
@@ -124,6 +127,20 @@ class Leases:
             self.release(lease)
             self._note(Happening.LEASE_LOST, lease, "the gateway does not extend it")
             lease.scope.cancel()
+
+    async def confirm(self, lease: HeldLease) -> bool:
+        """Ask for a lease before anything runs under it; return whether it is granted.
+
+        Without an answer, while it could last, it is not. Cancelled, it may be granted
+        nonetheless.
+        """
+        interval = lease.link.extend_lease_interval
+        if interval <= 0:
+            return True
+        if await self._ask(lease, lease.link):
+            with trio.move_on_after(_INTERVALS * interval):
+                await lease.answered.wait()
+        return lease.answered.is_set() and not lease.lost
 
     def heard(self, link: Link, sent: float) -> None:
         """A gateway has read what was sent to it up to a time, though it may not answer.

@@ -4,11 +4,13 @@ Requests belong to the worker, not to the connection they came over: they surviv
 loss, their leases are extended over the next one, and so are their replies sent.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import trio
+from ulid import ULID
 
 from connect import __version__
 from connect.protocol.messages.connect import v1 as pb
@@ -66,6 +68,7 @@ class Work:
         timing: deadlines.
         jitter: a number from 0 to 1, for pauses.
         journal: called with everything that happens.
+        now: unix seconds.
     """
 
     def __init__(
@@ -79,8 +82,10 @@ class Work:
         timing: WorkerTiming,
         jitter: Callable[[], float],
         journal: Journal,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._nursery = nursery
+        self._now = now
         self._apps = apps
         self._limits = limits
         self._journal = journal
@@ -181,7 +186,7 @@ class Work:
         request, outcome = flight.request, None
         try:
             # Not acknowledged is not accepted: the gateway gives it to another worker.
-            if await self._acknowledge(flight.link, request):
+            if await self._is_ours(flight) and await self._acknowledge(flight.link, request):
                 outcome = await self._run(flight)
             if outcome is not None:
                 reply = self.delivery.take(request.request_id, self._response(request, outcome))
@@ -194,6 +199,19 @@ class Work:
         if outcome is not None:
             await self.delivery.send(reply)
             self._notify()
+
+    async def _is_ours(self, flight: _InFlight) -> bool:
+        """Whether the request is this worker's to run; a late one's lease is asked for first.
+
+        A worker that was stopped finds the requests that have waited for it, and somebody
+        else may have been given them meanwhile. Asked rather than dropped: if it is the
+        clock here that is wrong, it costs a moment.
+        """
+        request, lease = flight.request, flight.lease
+        if not _is_over(request.lease_id, self._now()) or await self.leases.confirm(lease):
+            return True
+        self._note(Happening.REQUEST_IGNORED, flight.link, request, detail="its lease is over")
+        return False
 
     async def _run(self, flight: _InFlight) -> Outcome | None:
         """Run the function; None if its lease was lost, so that there is nothing to tell."""
@@ -270,6 +288,14 @@ class Work:
         """Wake those who wait for a change."""
         self._changed.set()
         self._changed = trio.Event()
+
+
+def _is_over(lease_id: str, now: float) -> bool:
+    """Whether a lease has run out: its id is a ULID of the moment in which it does."""
+    try:
+        return ULID.from_str(lease_id).milliseconds <= now * 1000
+    except ValueError:
+        return False
 
 
 def _write(request: Request, outcome: Outcome) -> bytes:

@@ -194,6 +194,7 @@ class Worker:
             timing=self._timing,
             jitter=self._jitter,
             journal=self._record,
+            now=self._now,
         )
 
     def shutdown(self) -> None:

@@ -233,10 +233,10 @@ async def test_a_connection_that_was_closed_as_soon_as_it_was_made_refuses_calls
 
     async with open_bridge() as bridge, trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host=LOCALHOST))
-        address = listeners[0].socket.getsockname()
-        stream = await trio.open_tcp_stream(*address)
+        host, port = listeners[0].socket.getsockname()
+        stream = await trio.open_tcp_stream(host, port)
         sock = socket.socket(fileno=stream.socket.detach())
-        connection = await bridge.attach(*address, sock)
+        connection = await bridge.attach(host, port, sock)
         with trio.fail_after(5):
             while connection.is_open:
                 await trio.sleep(0.001)

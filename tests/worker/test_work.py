@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
+from ulid import ULID
 
 from connect.protocol.codec import decode
 from connect.protocol.messages.connect import v1 as pb
@@ -323,3 +324,80 @@ async def test_a_request_that_could_not_be_acknowledged_is_not_leased(
     await trio.sleep(6)
 
     assert (rig.happened(Happening.STARTED), rig.link.sent) == ([], [])
+
+
+# A request that has waited in the socket while its worker was stopped, until its lease was over.
+
+NOW = 1_764_000_000.0
+OVER = str(ULID.from_timestamp(NOW - 1))
+
+
+async def _take_late(make_rig: MakeRig) -> Rig:
+    rig = make_rig(now=lambda: NOW)
+    await rig.take(_request(lease_id=OVER))
+    return rig
+
+
+async def test_a_request_whose_lease_is_over_is_asked_for_before_it_runs(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = await _take_late(make_rig)
+
+    assert (rig.link.lease_ids, rig.running, rig.link.count(Kind.WORKER_REQUEST_ACK)) == (
+        [OVER],
+        0,
+        0,
+    )
+
+
+async def test_a_request_whose_lease_is_over_runs_once_that_is_extended(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = await _take_late(make_rig)
+    rig.work.leases.answered(
+        pb.WorkerRequestExtendLeaseAckData(request_id="r1", new_lease_id="lease-2")
+    )
+    await wait_all_tasks_blocked()
+
+    assert (rig.running, rig.link.count(Kind.WORKER_REQUEST_ACK)) == (1, 1)
+
+
+async def test_a_request_that_is_somebody_elses_by_now_is_met_with_silence(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = await _take_late(make_rig)
+    rig.lose_lease()
+    await wait_all_tasks_blocked()
+
+    assert (rig.running, rig.link.count(Kind.WORKER_REQUEST_ACK)) == (0, 0)
+    assert [entry.detail for entry in rig.happened(Happening.REQUEST_IGNORED)] == [
+        "its lease is over"
+    ]
+
+
+async def test_a_request_whose_lease_nobody_extends_in_time_does_not_run(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = await _take_late(make_rig)
+    await trio.sleep(21)
+
+    assert (rig.happened(Happening.STARTED), rig.work.request_ids) == ([], ())
+
+
+async def test_a_request_whose_lease_lasts_runs_at_once(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = make_rig(now=lambda: NOW)
+    await rig.take(_request(lease_id=str(ULID.from_timestamp(NOW + 1))))
+
+    assert (rig.running, rig.link.lease_ids) == (1, [])
+
+
+async def test_where_leases_are_not_extended_a_late_request_runs_at_once(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = make_rig(now=lambda: NOW)
+    rig.link.extend_lease_interval = 0.0
+    await rig.take(_request(lease_id=OVER))
+
+    assert rig.running == 1

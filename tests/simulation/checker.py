@@ -1,0 +1,313 @@
+"""What must hold of every history. Pure: a history in, violations out.
+
+A worker that is not heard may still run a request that another one is given: whoever sends
+a message cannot know that it arrived when the answer gets lost. That is allowed where the
+executor was told that the forward had failed, or the caller cancelled it and asked again,
+and for as long as a lease lasts. It is allowed, too, while some gateway has lost Redis and
+others have not: its workers cannot tell that from an outage, in which their work is to go on.
+Whatever else happens twice at the same time is a violation.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+from connect.errors import Syscode
+from tests.simulation.facts import Call, Facts, Run, StoredReply, node_of
+from tests.simulation.history import (
+    STORE_UNAVAILABLE,
+    CallEnding,
+    Event,
+    LeaseAdopted,
+    Leftover,
+    ReplyConfirmed,
+    RunStarted,
+)
+from tests.simulation.store import HOST
+
+__all__ = ["INVARIANTS", "Overlap", "Violation", "check", "overlaps"]
+
+# For how long after its end a fault may make a call fail, in seconds: workers come back with
+# backoff, and the records of the dead count for a while.
+_AFTERMATH = 60.0
+
+# How long a worker may go on that its executor has given up: a lease, and what a message
+# may take, in seconds.
+_UNHEARD = 30.0
+
+# How long a reply is kept for its executor (`Timing.buffered_response`), in seconds.
+_KEPT = 60.0
+
+# What is told in this order happens in it, but at one moment.
+_MOMENT = 0.01
+
+_FAILURES = frozenset(
+    {
+        Syscode.NO_HEALTHY_CONNECTION,
+        Syscode.ALL_WORKERS_AT_CAPACITY,
+        Syscode.WORKER_STOPPED_RESPONDING,
+        STORE_UNAVAILABLE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must not be.
+
+    Attributes:
+        invariant: its name in `INVARIANTS`.
+        at: when, in seconds since the run began.
+    """
+
+    invariant: str
+    at: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}, at {self.at:.3f} s: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Two runs of one request at the same time.
+
+    Attributes:
+        seconds: how long; pauses of a worker, in which it runs nothing, don't count.
+        given_up: whether one of them was given up when the second began: its acknowledgement
+            did not come, or its caller cancelled it.
+    """
+
+    first: Run
+    second: Run
+    seconds: float
+    given_up: bool
+
+
+Findings = Iterator[tuple[float, str]]
+
+
+def check(history: Iterable[Event]) -> list[Violation]:
+    """Return what is wrong with a history, in the order of `INVARIANTS`."""
+    facts = Facts(history)
+    return [
+        Violation(name, at, text) for name, find in INVARIANTS.items() for at, text in find(facts)
+    ]
+
+
+def overlaps(facts: Facts) -> Iterator[Overlap]:
+    """Find the requests that ran twice at the same time."""
+    for request in dict.fromkeys(run.request for run in facts.runs.values()):
+        for first, second in combinations(facts.runs_of(request), 2):
+            begin, end = second.began, min(first.ended, second.ended)
+            seconds = end - begin - _paused(facts, first, begin, end)
+            if seconds > _MOMENT:
+                given_up = any(_given_up(facts, run) <= begin for run in (first, second))
+                yield Overlap(first, second, seconds, given_up=given_up)
+
+
+def _given_up(facts: Facts, run: Run) -> float:
+    """When an executor was told that the forward of this run had failed, or its caller left."""
+    chain = facts.chain_of.get(run.lease)
+    moments = [
+        call.ended
+        for call in facts.calls_of(run.request)
+        if call.how is CallEnding.CANCELLED and call.began <= run.began <= call.ended
+    ]
+    leases = () if chain is None else chain.leases
+    moments += [facts.refused.get(lease.lease, math.inf) for lease in leases]
+    return min(moments, default=math.inf)
+
+
+def _paused(facts: Facts, run: Run, begin: float, end: float) -> float:
+    return sum(
+        max(0.0, min(pause.until, end) - max(pause.at, begin))
+        for pause in facts.pauses
+        if pause.node == node_of(run.worker)
+    )
+
+
+# Each request answered exactly once, or failed with its reason
+
+
+def _every_call_ends_once(facts: Facts) -> Findings:
+    for call in facts.calls.values():
+        if call.endings != 1:
+            yield call.began, f"{_name(call)} has {call.endings} outcomes"
+
+
+def _answers_are_of_the_request(facts: Facts) -> Findings:
+    for call in _calls_that(facts, CallEnding.ANSWERED):
+        run = facts.runs.get(call.detail)
+        if run is None or run.request != call.request:
+            yield call.ended, f"{_name(call)} was answered by {call.detail or 'nothing'}"
+
+
+def _callers_get_one_answer(facts: Facts) -> Findings:
+    """Whoever calls while a request is in progress gets the answer that the others get."""
+    answered = list(_calls_that(facts, CallEnding.ANSWERED))
+    for first, second in combinations(answered, 2):
+        together = first.began < second.ended and second.began < first.ended
+        same = first.request == second.request and first.executor == second.executor
+        if together and same and first.detail != second.detail:
+            text = f"{_name(first)} got {first.detail}, {_name(second)} {second.detail}"
+            yield second.ended, text
+
+
+def _failures_have_causes(facts: Facts) -> Findings:
+    for call in _calls_that(facts, CallEnding.FAILED):
+        if call.detail not in _FAILURES:
+            yield call.ended, f"{_name(call)} failed with {call.detail or 'no reason'}"
+        elif not (
+            (call.detail == Syscode.ALL_WORKERS_AT_CAPACITY and facts.limited)
+            or _displaced(facts, call)
+            or _amid_faults(facts, call)
+        ):
+            yield call.ended, f"{_name(call)} failed with {call.detail} for no reason"
+
+
+def _amid_faults(facts: Facts, call: Call) -> bool:
+    return any(
+        fault.at <= call.ended and fault.until >= call.began - _AFTERMATH for fault in facts.faults
+    )
+
+
+def _displaced(facts: Facts, call: Call) -> bool:
+    """Whether another executor was asked meanwhile: the lease then names that one."""
+    return any(
+        other.executor != call.executor and call.began <= other.began <= call.ended
+        for other in facts.calls_of(call.request)
+    )
+
+
+# No two workers hold a live lease for it
+
+
+def _one_worker_holds_a_lease(facts: Facts) -> Findings:
+    for request, chains in facts.chains.items():
+        for chain in chains:
+            if len(chain.workers) > 1:
+                who = " and ".join(chain.workers)
+                yield chain.began, f"{who} hold the lease of {request}"
+
+
+def _leases_are_granted(facts: Facts) -> Findings:
+    for event in facts.events:
+        if isinstance(event, RunStarted | LeaseAdopted) and event.lease not in facts.chain_of:
+            yield event.at, f"{event.worker} holds {event.lease}, which nobody granted"
+
+
+def _nothing_runs_twice_at_once(facts: Facts) -> Findings:
+    for overlap in overlaps(facts):
+        first, second = overlap.first, overlap.second
+        if overlap.given_up and overlap.seconds <= _UNHEARD:
+            continue
+        if _some_gateway_without_redis(facts, second.began):
+            continue
+        yield (
+            second.began,
+            f"{first.request} ran on {first.worker} ({first.name}) and {second.worker} "
+            f"({second.name}) for {overlap.seconds:.3f} s",
+        )
+
+
+def _some_gateway_without_redis(facts: Facts, at: float) -> bool:
+    return any(
+        fault.at <= at <= fault.until + _UNHEARD
+        and HOST in fault.places
+        and any(place.startswith("gw-") for place in fault.places)
+        for fault in facts.faults
+    )
+
+
+# A reply that was acked is never lost
+
+
+def _confirmed_replies_are_stored(facts: Facts) -> Findings:
+    """The worker whose lease is live is told that its reply is safe once it is stored."""
+    for event in facts.events:
+        if not isinstance(event, ReplyConfirmed):
+            continue
+        chain = facts.chain_at(event.request, event.at)
+        if chain is None or event.worker not in chain.workers or not chain.live_at(event.at):
+            continue  # nobody waits for it, or for another's
+        if not any(
+            chain.began <= reply.stored <= event.at for reply in facts.replies[event.request]
+        ):
+            yield event.at, f"{event.worker} was told that its reply to {event.request} is safe"
+
+
+def _replies_are_stored_once(facts: Facts) -> Findings:
+    for replies in facts.replies.values():
+        for first, second in pairwise(replies):
+            if second.stored < min(first.deleted, first.stored + _KEPT):
+                yield second.stored, f"the reply to {first.request} is overwritten"
+
+
+def _stored_replies_arrive(facts: Facts) -> Findings:
+    for replies in facts.replies.values():
+        for reply in replies:
+            chain = facts.chain_at(reply.request, reply.stored)
+            if chain is None or not chain.live_at(reply.stored):
+                continue  # too late
+            call = _who_should_get(facts, reply)
+            if call is None or _displaced(facts, call) or call.ended > reply.stored + _KEPT:
+                continue
+            if call.how is CallEnding.FAILED and not _may_ask_again(call, reply):
+                text = f"{_name(call)} failed with {call.detail}; {reply.run} had replied"
+                yield call.ended, text
+
+
+def _may_ask_again(call: Call, reply: StoredReply) -> bool:
+    """Whether nobody could be reached, and the reply waits for whoever asks next."""
+    return call.detail == STORE_UNAVAILABLE and reply.deleted > call.ended
+
+
+def _who_should_get(facts: Facts, reply: StoredReply) -> Call | None:
+    """Return the call that waits for a reply, or the next one if that was lost on the way."""
+    last: Call | None = None
+    for call in facts.calls_of(reply.request):
+        if not call.open_at(reply.stored) and (last is None or call.began < last.ended):
+            continue
+        if last is not None and call.began > reply.stored + _KEPT:
+            break
+        last = call
+        if call.how is CallEnding.LOST:
+            if reply.by == call.executor and reply.deleted <= call.ended:
+                return None  # it was taken, and lost with the one who took it
+        elif not _may_ask_again(call, reply):
+            break
+    return last
+
+
+# Nothing is left
+
+
+def _nothing_is_left(facts: Facts) -> Findings:
+    for event in facts.events:
+        if isinstance(event, Leftover):
+            yield event.at, event.what
+
+
+def _calls_that(facts: Facts, ended: CallEnding) -> Iterator[Call]:
+    return (call for call in facts.calls.values() if call.how is ended)
+
+
+def _name(call: Call) -> str:
+    return f"{call.request} (call {call.number} of {call.executor})"
+
+
+INVARIANTS: dict[str, Callable[[Facts], Findings]] = {
+    "every call ends once": _every_call_ends_once,
+    "answers are of the request": _answers_are_of_the_request,
+    "callers get one answer": _callers_get_one_answer,
+    "failures have causes": _failures_have_causes,
+    "one worker holds a lease": _one_worker_holds_a_lease,
+    "leases are granted": _leases_are_granted,
+    "nothing runs twice at once": _nothing_runs_twice_at_once,
+    "confirmed replies are stored": _confirmed_replies_are_stored,
+    "replies are stored once": _replies_are_stored_once,
+    "stored replies arrive": _stored_replies_arrive,
+    "nothing is left": _nothing_is_left,
+}

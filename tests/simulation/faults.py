@@ -1,0 +1,210 @@
+"""What goes wrong: which fault, when, where and for how long, drawn from the seed."""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import trio
+
+from tests.simulation.history import Faulty, Paused
+from tests.simulation.store import HOST, Condition
+from tests.simulation.world import Shape, World
+
+__all__ = ["Fault", "FaultKind", "carry_out", "plan_faults"]
+
+# After this long without a sign of its peer, an RPC connection is given up (`watch_peer`).
+_USER_TIMEOUT = 15.0
+
+
+class FaultKind(StrEnum):
+    """The kinds of faults."""
+
+    KILL = "kill"  # and started again after the duration
+    RESTART = "restart"  # in good order, and started again at once
+    PAUSE = "pause"
+    PARTITION = "partition"  # nothing gets from one host to the other, nor back
+    ONE_WAY = "one way"  # nothing gets from one host to the other
+    CUT = "cut"  # connections between two hosts break
+    SLOW = "slow"  # what one host sends to another takes seconds
+    REFUSING = "redis refuses"
+    HANGING = "redis hangs"
+    FORGETFUL = "redis answers get lost"
+
+
+_CONDITIONS = {
+    FaultKind.REFUSING: Condition.REFUSING,
+    FaultKind.HANGING: Condition.HANGING,
+    FaultKind.FORGETFUL: Condition.FORGETFUL,
+}
+
+_WEIGHTS = {
+    FaultKind.KILL: 5,
+    FaultKind.RESTART: 3,
+    FaultKind.PAUSE: 4,
+    FaultKind.PARTITION: 3,
+    FaultKind.ONE_WAY: 3,
+    FaultKind.CUT: 3,
+    FaultKind.SLOW: 2,
+    FaultKind.REFUSING: 2,
+    FaultKind.HANGING: 2,
+    FaultKind.FORGETFUL: 2,
+}
+
+_DURATIONS = (0.05, 0.5, 2.0, 8.0, 16.0, 28.0, 45.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        at: when, in seconds since the run began.
+        seconds: how long.
+        node: where; empty for one of Redis as a whole.
+        other: the other host of a link.
+    """
+
+    kind: FaultKind
+    at: float
+    seconds: float
+    node: str = ""
+    other: str = ""
+
+    @property
+    def can_strand(self) -> bool:
+        """Whether an executor may be unable to clean up after a request."""
+        places = (self.node, self.other)
+        return self.kind in _CONDITIONS or any(
+            place == HOST or place.startswith("ex-") for place in places
+        )
+
+    def __str__(self) -> str:
+        where = " ".join(name for name in (self.node, self.other) if name)
+        return f"{self.kind} {where} for {self.seconds:.3f} s".replace("  ", " ")
+
+
+def plan_faults(rng: random.Random, shape: Shape, begin: float, end: float) -> list[Fault]:
+    """Draw faults for a span of time; now and then none."""
+    gateways = [f"gw-{number}" for number in range(shape.gateways)]
+    executors = [f"ex-{number}" for number in range(shape.executors)]
+    workers = [f"wk-{number}" for number in range(len(shape.concurrency))]
+    nodes = gateways + executors + workers
+    links = [
+        *((worker, gateway) for worker in workers for gateway in gateways),
+        *((executor, gateway) for executor in executors for gateway in gateways),
+        *((node, HOST) for node in gateways + executors),
+        *((worker, "api") for worker in workers),
+    ]
+    faults = []
+    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 5, 7))):
+        kind = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+        node, other = _place(rng, kind, nodes, gateways + workers, links)
+        faults.append(
+            Fault(
+                kind=kind,
+                at=rng.uniform(begin, end),
+                seconds=rng.uniform(0.5, 1.0) * rng.choice(_DURATIONS),
+                node=node,
+                other=other,
+            )
+        )
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def _place(
+    rng: random.Random,
+    kind: FaultKind,
+    nodes: Sequence[str],
+    restarting: Sequence[str],
+    links: Sequence[tuple[str, str]],
+) -> tuple[str, str]:
+    if kind in _CONDITIONS:
+        return "", ""
+    if kind in (FaultKind.KILL, FaultKind.PAUSE):
+        return rng.choice(nodes), ""
+    if kind is FaultKind.RESTART:
+        return rng.choice(restarting), ""
+    one, other = rng.choice(links)
+    return (one, other) if rng.random() < 0.5 else (other, one)
+
+
+async def carry_out(world: World, faults: Sequence[Fault]) -> None:
+    """Have the faults happen at their times; return when all are over."""
+    async with trio.open_nursery() as nursery:
+        for fault in faults:
+            nursery.start_soon(_happen, world, fault)
+
+
+async def _happen(world: World, fault: Fault) -> None:
+    await trio.sleep_until(fault.at)
+    history = world.around.history
+    began = history.now
+    await _ACTS[fault.kind](world, fault)
+    places = (fault.node, fault.other)
+    history.add(Faulty(at=began, fault=str(fault), places=places, until=history.now))
+
+
+async def _end_process(world: World, fault: Fault) -> None:
+    node = world.node(fault.node)
+    if node.gone.is_set() or node.dead or node.stopping:
+        return  # another fault has it already
+    kill = fault.kind is FaultKind.KILL
+    await world.restart(fault.node, fault.seconds if kill else 0.2, kill=kill)
+
+
+async def _pause(world: World, fault: Fault) -> None:
+    began = world.around.history.now
+    if not world.around.scheduler.freeze(fault.node):
+        return  # another fault has it already
+    await trio.sleep(fault.seconds)
+    world.around.scheduler.thaw(fault.node)
+    world.around.history.add(Paused(at=began, node=fault.node, until=world.around.history.now))
+
+
+async def _block(world: World, fault: Fault) -> None:
+    network = world.around.network
+    ways = [(fault.node, fault.other)]
+    if fault.kind is FaultKind.PARTITION:
+        ways.append((fault.other, fault.node))
+    for way in ways:
+        network.block(*way)
+    await trio.sleep(min(fault.seconds, _USER_TIMEOUT))
+    if fault.seconds > _USER_TIMEOUT:
+        network.give_up(fault.node, fault.other)
+        await trio.sleep(fault.seconds - _USER_TIMEOUT)
+    for way in ways:
+        network.unblock(*way)
+
+
+async def _cut(world: World, fault: Fault) -> None:
+    world.around.network.cut(fault.node, fault.other)
+    await trio.lowlevel.checkpoint()
+
+
+async def _slow_down(world: World, fault: Fault) -> None:
+    network = world.around.network
+    network.slow_down(fault.node, fault.other, min(fault.seconds / 4, 4.0))
+    await trio.sleep(fault.seconds)
+    network.slow_down(fault.node, fault.other, 0.0)
+
+
+async def _trouble_redis(world: World, fault: Fault) -> None:
+    redis = world.around.redis
+    redis.become(_CONDITIONS[fault.kind])
+    await trio.sleep(fault.seconds)
+    redis.become(Condition.WELL)
+
+
+_ACTS: dict[FaultKind, Callable[[World, Fault], Awaitable[None]]] = {
+    FaultKind.KILL: _end_process,
+    FaultKind.RESTART: _end_process,
+    FaultKind.PAUSE: _pause,
+    FaultKind.PARTITION: _block,
+    FaultKind.ONE_WAY: _block,
+    FaultKind.CUT: _cut,
+    FaultKind.SLOW: _slow_down,
+    FaultKind.REFUSING: _trouble_redis,
+    FaultKind.HANGING: _trouble_redis,
+    FaultKind.FORGETFUL: _trouble_redis,
+}

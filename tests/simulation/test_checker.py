@@ -1,0 +1,374 @@
+"""Forged histories: each invariant refuses what it is there for, and nothing else."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.simulation.checker import INVARIANTS, Violation, check
+from tests.simulation.history import (
+    STORE_UNAVAILABLE,
+    Began,
+    CallEnded,
+    CallEnding,
+    CallStarted,
+    Event,
+    Faulty,
+    ForwardEnded,
+    History,
+    LeaseAdopted,
+    LeaseDeleted,
+    LeaseStored,
+    Leftover,
+    NodeStopped,
+    Paused,
+    ReplyConfirmed,
+    ReplyDeleted,
+    ReplyStored,
+    RunEnded,
+    RunStarted,
+)
+
+STOPPED = "connect_worker_stopped_responding"
+CAPACITY = "connect_all_workers_at_capacity"
+UNHEALTHY = "connect_no_healthy_connection"
+
+
+def called(at: float, call: int = 1, *, request: str = "r", executor: str = "ex-0") -> Event:
+    return CallStarted(at=at, request=request, call=call, executor=executor)
+
+
+def ended(
+    at: float, how: CallEnding, detail: str = "", call: int = 1, *, request: str = "r"
+) -> Event:
+    return CallEnded(at=at, request=request, call=call, how=how, detail=detail)
+
+
+def answered(at: float, run: str = "run-1", call: int = 1, *, request: str = "r") -> Event:
+    return ended(at, CallEnding.ANSWERED, run, call, request=request)
+
+
+def failed(at: float, why: str, call: int = 1) -> Event:
+    return ended(at, CallEnding.FAILED, why, call)
+
+
+def lost(at: float, call: int = 1) -> Event:
+    return ended(at, CallEnding.LOST, "", call)
+
+
+def leased(at: float, lease: str = "L1", *, previous: str = "", expires: float = 0.0) -> Event:
+    return LeaseStored(
+        at=at, request="r", lease=lease, previous=previous, expires=expires or at + 20
+    )
+
+
+def began(at: float, run: str = "run-1", worker: str = "wk-0.1", lease: str = "L1") -> Event:
+    return RunStarted(at=at, request="r", run=run, worker=worker, lease=lease)
+
+
+def finished(at: float, run: str = "run-1", worker: str = "wk-0.1") -> Event:
+    return RunEnded(at=at, request="r", run=run, worker=worker)
+
+
+def forwarded(at: float, lease: str = "L1", *, success: bool, sure: bool = True) -> Event:
+    return ForwardEnded(at=at, request="r", lease=lease, success=success, sure=sure)
+
+
+def stored(at: float, run: str = "run-1") -> Event:
+    return ReplyStored(at=at, request="r", run=run)
+
+
+def taken(at: float, node: str = "ex-0") -> Sequence[Event]:
+    return (
+        LeaseDeleted(at=at, request="r", node=node),
+        ReplyDeleted(at=at, request="r", node=node),
+    )
+
+
+def confirmed(at: float, worker: str = "wk-0.1") -> Event:
+    return ReplyConfirmed(at=at, request="r", worker=worker, how="reply acked")
+
+
+def faulty(at: float, until: float, *places: str) -> Event:
+    return Faulty(at=at, fault="a fault", places=places, until=until)
+
+
+def found(*events: Event) -> set[str]:
+    return {violation.invariant for violation in check(events)}
+
+
+# A request as it should go.
+WELL = (
+    Began(at=0, limited=False),
+    called(1),
+    leased(1.1),
+    began(1.2),
+    forwarded(1.3, success=True),
+    leased(6, "L2", previous="L1"),
+    LeaseAdopted(at=6.1, request="r", worker="wk-0.1", lease="L2"),
+    finished(8),
+    stored(8.1),
+    confirmed(8.2),
+    *taken(8.3),
+    answered(8.4),
+)
+
+
+def test_a_request_as_it_should_go_is_well() -> None:
+    assert check(WELL) == []
+
+
+def test_a_violation_says_when_and_what() -> None:
+    violation = Violation("nothing is left", 12.5, "the key x")
+    assert str(violation) == "nothing is left, at 12.500 s: the key x"
+
+
+# Each request answered exactly once, or failed with its reason
+
+
+def test_a_call_without_an_outcome_is_refused() -> None:
+    assert found(called(1)) == {"every call ends once"}
+
+
+def test_a_call_with_two_outcomes_is_refused() -> None:
+    assert found(*WELL, answered(9)) == {"every call ends once"}
+
+
+def test_an_answer_of_no_run_is_refused() -> None:
+    assert found(*WELL[:-1], answered(8.4, "run-7")) == {"answers are of the request"}
+
+
+def test_the_answer_to_another_request_is_refused() -> None:
+    other = (called(9, 2, request="other"), answered(10, call=2, request="other"))
+    assert found(*WELL, *other) == {"answers are of the request"}
+
+
+def test_two_answers_to_one_executor_at_a_time_are_refused() -> None:
+    second = (called(2, 2), began(9, "run-2", lease="L2"), finished(9.5, "run-2"))
+    assert "callers get one answer" in found(*WELL, *second, answered(10, "run-2", 2))
+
+
+def test_one_answer_for_two_callers_is_well() -> None:
+    assert not found(*WELL, called(2, 2), answered(8.4, call=2))
+
+
+def test_a_failure_without_a_reason_is_refused() -> None:
+    assert found(faulty(0, 1), called(1), failed(2, "")) == {"failures have causes"}
+
+
+def test_a_failure_with_a_reason_that_nobody_gives_is_refused() -> None:
+    assert found(faulty(0, 1), called(1), failed(2, "request_too_long")) == {"failures have causes"}
+
+
+def test_a_failure_without_a_fault_is_refused() -> None:
+    assert found(called(1), failed(2, UNHEALTHY)) == {"failures have causes"}
+
+
+def test_a_failure_long_after_a_fault_is_refused() -> None:
+    assert found(faulty(0, 1), called(100), failed(101, UNHEALTHY)) == {"failures have causes"}
+
+
+def test_a_failure_soon_after_a_fault_is_well() -> None:
+    assert not found(faulty(0, 1), called(30), failed(31, UNHEALTHY))
+
+
+def test_workers_with_limits_may_be_at_capacity() -> None:
+    assert not found(Began(at=0, limited=True), called(1), failed(2, CAPACITY))
+
+
+def test_workers_without_limits_are_never_at_capacity() -> None:
+    assert found(called(1), failed(2, CAPACITY)) == {"failures have causes"}
+
+
+def test_an_executor_that_another_one_replaced_may_miss_the_reply() -> None:
+    late = (called(2, 2, executor="ex-1"), answered(8.4, call=2), failed(20, STOPPED))
+    assert not found(*WELL[:-1], *late)
+
+
+# No two workers hold a live lease for it
+
+
+def test_two_workers_with_one_lease_are_refused() -> None:
+    other = LeaseAdopted(at=7, request="r", worker="wk-1.2", lease="L2")
+    assert found(*WELL, other) == {"one worker holds a lease"}
+
+
+def test_a_worker_that_is_given_the_extension_of_anothers_lease_is_refused() -> None:
+    events = (
+        *WELL[:4],
+        forwarded(2, success=False),
+        leased(2.1, "L3"),
+        began(2.2, "run-2", "wk-1.2", "L3"),
+        leased(6, "L4", previous="L3"),
+        LeaseAdopted(at=6.1, request="r", worker="wk-0.1", lease="L4"),
+    )
+    assert "one worker holds a lease" in found(*events)
+
+
+def test_a_lease_that_nobody_granted_is_refused() -> None:
+    stranger = LeaseAdopted(at=7, request="r", worker="wk-0.1", lease="L9")
+    assert found(*WELL, stranger) == {"leases are granted"}
+
+
+def second_run(at: float, until: float, *, forward: Event | None = None) -> list[Event]:
+    """The request as it should go, but for a second run of it under another lease."""
+    events = [*WELL[:4], forward or forwarded(1.3, success=True)]
+    events += [leased(at, "L3"), began(at, "run-2", "wk-1.2", "L3"), finished(8), stored(8.1)]
+    return [*events, finished(until, "run-2", "wk-1.2"), *taken(until), answered(until)]
+
+
+def test_two_runs_at_once_are_refused() -> None:
+    assert found(*second_run(5, 9)) == {"nothing runs twice at once"}
+
+
+def test_two_runs_one_after_the_other_are_well() -> None:
+    assert not found(*second_run(8, 9))
+
+
+def test_a_run_may_go_on_that_nobody_heard_of() -> None:
+    assert not found(*second_run(5, 9, forward=forwarded(4, success=False)))
+
+
+def test_a_request_may_arrive_late_that_was_given_up() -> None:
+    events = [
+        *(called(1), leased(1.1), forwarded(4, success=False), leased(4.1, "L3")),
+        *(began(4.2, "run-2", "wk-1.2", "L3"), began(5, lease="L1"), finished(6)),
+        *(finished(7, "run-2", "wk-1.2"), answered(7, "run-2")),
+    ]
+    assert not found(*events)
+
+
+def test_a_run_whose_forward_is_in_doubt_counts() -> None:
+    events = second_run(5, 9, forward=forwarded(4, success=False, sure=False))
+    assert found(*events) == {"nothing runs twice at once"}
+
+
+def test_a_run_that_nobody_heard_of_may_not_go_on_for_ever() -> None:
+    events = [
+        *(called(1), leased(1.1), began(1.2), forwarded(2, success=False)),
+        *(leased(2.1, "L3"), began(2.2, "run-2", "wk-1.2", "L3")),
+        *(finished(60), finished(60, "run-2", "wk-1.2"), answered(61)),
+    ]
+    assert found(*events) == {"nothing runs twice at once"}
+
+
+def test_a_worker_that_is_paused_runs_nothing() -> None:
+    pause = Paused(at=4.9, node="wk-0", until=8)
+    assert not found(*second_run(5, 9), pause)
+
+
+def test_a_worker_may_go_on_whose_gateway_has_lost_redis() -> None:
+    assert not found(*second_run(5, 9), faulty(2, 6, "gw-1", "redis"))
+
+
+def test_a_worker_may_not_go_on_because_an_executor_has_lost_redis() -> None:
+    events = (*second_run(5, 9), faulty(2, 6, "ex-0", "redis"))
+    assert found(*events) == {"nothing runs twice at once"}
+
+
+def test_a_worker_that_was_killed_runs_nothing() -> None:
+    killed = NodeStopped(at=4.5, node="wk-0", crashed=True)
+    assert not found(*second_run(5, 9), killed)
+
+
+def test_a_run_may_go_on_whose_caller_has_left() -> None:
+    events = [
+        *WELL[:5],
+        ended(3, CallEnding.CANCELLED),
+        LeaseDeleted(at=3, request="r", node="ex-0"),
+        *(called(4, 2), leased(4.1, "L3"), began(4.2, "run-2", "wk-1.2", "L3")),
+        *(finished(6), finished(7, "run-2", "wk-1.2"), answered(7, "run-2", 2)),
+    ]
+    assert not found(*events)
+
+
+# A reply that was acked is never lost
+
+
+def test_a_confirmation_before_the_reply_is_stored_is_refused() -> None:
+    events = [event for event in WELL if not isinstance(event, ReplyStored | ReplyConfirmed)]
+    assert found(*events, confirmed(8.05)) == {"confirmed replies are stored"}
+
+
+def test_whoever_has_no_lease_any_more_may_be_told_anything() -> None:
+    assert not found(*WELL, confirmed(30))
+
+
+def test_a_worker_may_be_told_that_the_reply_of_another_is_safe() -> None:
+    assert not found(*WELL[:4], *WELL[4:], confirmed(7, "wk-1.2"))
+
+
+def test_a_reply_that_takes_the_place_of_another_is_refused() -> None:
+    assert found(*WELL[:-4], stored(8.15), *WELL[-4:]) == {"replies are stored once"}
+
+
+def test_a_reply_in_the_place_of_one_that_was_deleted_is_well() -> None:
+    assert not found(*WELL, stored(9), ReplyDeleted(at=9.1, request="r", node="ex-0"))
+
+
+def test_a_call_that_fails_though_the_reply_is_there_is_refused() -> None:
+    assert found(faulty(0, 9), *WELL[:-1], failed(8.4, STOPPED)) == {"stored replies arrive"}
+
+
+def test_a_reply_after_the_end_of_the_lease_may_be_too_late() -> None:
+    events = (called(1), leased(1.1), began(1.2), finished(22), stored(22), confirmed(22.1))
+    assert not found(faulty(0, 25), *events, failed(26, STOPPED))
+
+
+def test_a_reply_waits_for_whoever_asks_again_after_an_outage() -> None:
+    events = (*WELL[:-3], failed(8.25, STORE_UNAVAILABLE), called(9, 2), *taken(9.1))
+    assert not found(faulty(0, 9), *events, answered(9.2, call=2))
+
+
+def test_a_reply_that_is_not_there_any_more_after_an_outage_is_refused() -> None:
+    events = (*WELL[:-1], failed(8.4, STORE_UNAVAILABLE))
+    assert found(faulty(0, 9), *events) == {"stored replies arrive"}
+
+
+def test_a_reply_waits_for_the_executor_that_replaces_a_lost_one() -> None:
+    events = (*WELL[:-3], lost(8.25), called(9, 2, executor="ex-1"), failed(30, STOPPED, 2))
+    assert found(faulty(0, 9), *events) == {"stored replies arrive"}
+
+
+def test_a_reply_may_be_lost_with_the_executor_that_took_it() -> None:
+    events = (*WELL[:-1], lost(8.4), called(9, 2, executor="ex-1"), failed(30, STOPPED, 2))
+    assert not found(faulty(0, 9), *events)
+
+
+def test_a_reply_does_not_wait_for_an_executor_without_redis_for_ever() -> None:
+    events = (*WELL[:-3], failed(70, STOPPED))
+    assert not found(faulty(0, 69), *events)
+
+
+def test_a_reply_does_not_wait_for_ever() -> None:
+    events = (*WELL[:-3], lost(8.25), called(80, 2, executor="ex-1"), failed(110, UNHEALTHY, 2))
+    assert not found(faulty(0, 60), *events)
+
+
+# Nothing is left
+
+
+def test_what_is_left_is_refused() -> None:
+    assert found(*WELL, Leftover(at=99, what="3 tasks")) == {"nothing is left"}
+
+
+@pytest.mark.parametrize("name", INVARIANTS)
+def test_nothing_is_wrong_with_an_empty_history(name: str) -> None:
+    assert name not in found()
+
+
+# Histories
+
+
+def test_histories_of_the_same_events_have_the_same_digest() -> None:
+    one, other = History(lambda: 0.0), History(lambda: 0.0)
+    for event in WELL:
+        one.add(event)
+        other.add(event)
+    assert one.digest() == other.digest()
+
+
+def test_one_event_more_makes_another_digest() -> None:
+    history = History(lambda: 0.0)
+    before = history.digest()
+    history.add(WELL[0])
+    assert history.digest() != before

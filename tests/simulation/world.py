@@ -1,0 +1,257 @@
+"""Everything there is in one simulation: the nodes, what joins them, and who watches."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from unittest import mock
+from urllib.parse import urlsplit
+
+import trio
+from ulid import ULID
+
+from connect.settings import DEVELOPMENT_ENV_ID
+from connect.state.keys import Keys
+from connect.worker import App, Happening, Journal, JournalEntry, websocket
+from connect.worker.errors import ConnectionFailed
+from tests.simulation.determinism import NODE
+from tests.simulation.executors import ExecutorNode
+from tests.simulation.history import (
+    LeaseAdopted,
+    LeaseDeleted,
+    LeaseStored,
+    ReplyConfirmed,
+    ReplyDeleted,
+    ReplyStored,
+    RunEnded,
+    RunStarted,
+)
+from tests.simulation.network import ByteStream, Refused
+from tests.simulation.nodes import (
+    ApiNode,
+    GatewayNode,
+    Node,
+    Surroundings,
+    WorkerNode,
+)
+
+__all__ = ["START", "Shape", "World"]
+
+START = 1_764_000_000.0  # unix seconds
+
+_RUN = re.compile(rb"run-[0-9]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How many nodes there are.
+
+    Attributes:
+        concurrency: of each worker; None is any number of requests at once.
+    """
+
+    gateways: int
+    executors: int
+    concurrency: tuple[int | None, ...]
+
+
+class World:
+    """The nodes by name; each may end and begin again.
+
+    Args:
+        app: what the workers serve.
+        running: gets the name of the run that began last, by worker and request, for the
+            function to know.
+        nursery: where the nodes run.
+
+    Attributes:
+        instances: the instance ids of all workers so far.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        shape: Shape,
+        app: App,
+        running: dict[str, str],
+        nursery: trio.Nursery,
+    ) -> None:
+        self.around = around
+        self.shape = shape
+        self.instances: list[str] = []
+        self._running = running
+        self._app = app
+        self._nursery = nursery
+        self._nodes: dict[str, Node] = {}
+        self._runs = 0
+        self._incarnations = 0
+        self._watch_redis()
+
+    # Nodes
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """Their names, as of the others."""
+        return tuple(f"gw-{number}" for number in range(self.shape.gateways))
+
+    @property
+    def executors(self) -> tuple[str, ...]:
+        return tuple(f"ex-{number}" for number in range(self.shape.executors))
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        return tuple(f"wk-{number}" for number in range(len(self.shape.concurrency)))
+
+    def node(self, name: str) -> Node:
+        """Return the node of this name that was started last."""
+        return self._nodes[name]
+
+    def executor(self, name: str) -> ExecutorNode:
+        node = self._nodes[name]
+        assert isinstance(node, ExecutorNode)
+        return node
+
+    def start_all(self) -> None:
+        """Start one node of each name."""
+        for name in ("api", *self.gateways, *self.executors, *self.workers):
+            self.start(name)
+
+    def start(self, name: str) -> Node:
+        """Start a node; one of this name must be gone, or never have been."""
+        node = self._nodes[name] = self._make(name)
+        self._nursery.start_soon(node.run)
+        return node
+
+    async def restart(self, name: str, after: float, *, kill: bool) -> None:
+        """Stop or kill a node, and start it again some seconds later."""
+        node = self._nodes[name]
+        if kill:
+            node.kill()
+        else:
+            node.stop()
+        await node.gone.wait()
+        await trio.sleep(after)
+        self.start(name)
+
+    async def stop(self, *names: str) -> None:
+        """Stop nodes in good order, all at once; return when they are gone."""
+        for name in names:
+            self._nodes[name].stop()
+        for name in names:
+            await self._nodes[name].gone.wait()
+
+    def _make(self, name: str) -> Node:
+        kind = name.partition("-")[0]
+        if kind == "gw":
+            return GatewayNode(name, self.around)
+        if kind == "ex":
+            return ExecutorNode(name, self.around)
+        if kind == "api":
+            return ApiNode(name, self.around)
+        self._incarnations += 1
+        instance_id = f"{name}.{self._incarnations}"
+        self.instances.append(instance_id)
+        return WorkerNode(
+            name,
+            self.around,
+            self._app,
+            instance_id=instance_id,
+            concurrency=self.shape.concurrency[self.workers.index(name)],
+            journal=self._journal,
+        )
+
+    # Who watches
+
+    def _watch_redis(self) -> None:
+        keys, database = Keys(), self.around.redis.database
+        history, redis = self.around.history, self.around.redis
+        leases = keys.lease(DEVELOPMENT_ENV_ID, "")
+        responses = keys.response(DEVELOPMENT_ENV_ID, "")
+        known: dict[str, str] = {}
+
+        def lease_changed(key: str, value: bytes | None) -> None:
+            request = key.removeprefix(leases)
+            if value is None:
+                known.pop(request, None)
+                history.add(LeaseDeleted(at=history.now, request=request, node=redis.asking))
+                return
+            lease = json.loads(value)
+            lease_id = lease["leaseID"]
+            if known.get(request) == lease_id:
+                return  # only the executor is another
+            known[request] = lease_id
+            history.add(
+                LeaseStored(
+                    at=history.now,
+                    request=request,
+                    lease=lease_id,
+                    previous=lease.get("prevLeaseID", ""),
+                    expires=round(ULID.from_str(lease_id).timestamp - START, 3),
+                )
+            )
+
+        def response_changed(key: str, value: bytes | None) -> None:
+            request = key.removeprefix(responses)
+            if value is None:
+                history.add(ReplyDeleted(at=history.now, request=request, node=redis.asking))
+            else:
+                history.add(ReplyStored(at=history.now, request=request, run=run_in(value)))
+
+        database.watch(leases, lease_changed)
+        database.watch(responses, response_changed)
+
+    def _journal(self, node: WorkerNode) -> Journal:
+        history = self.around.history
+
+        def write(entry: JournalEntry) -> None:
+            request, worker, now = entry.request_id, node.instance_id, history.now
+            place = node.name + request
+            if node.dead:
+                return
+            match entry.what:
+                case Happening.STARTED:
+                    self._runs += 1
+                    run = self._running[place] = f"run-{self._runs}"
+                    history.add(
+                        RunStarted(
+                            at=now, request=request, run=run, worker=worker, lease=entry.detail
+                        )
+                    )
+                case Happening.FINISHED:
+                    run = self._running[place]
+                    history.add(RunEnded(at=now, request=request, run=run, worker=worker))
+                case Happening.LEASE_EXTENDED:
+                    history.add(
+                        LeaseAdopted(at=now, request=request, worker=worker, lease=entry.detail)
+                    )
+                case Happening.REPLY_ACKED | Happening.REPLY_FLUSHED:
+                    how = str(entry.what)
+                    history.add(ReplyConfirmed(at=now, request=request, worker=worker, how=how))
+
+        return write
+
+    @contextmanager
+    def dialling(self) -> Iterator[None]:
+        """Have workers' WebSockets go over the simulated network, for the block."""
+
+        async def dial(url: str, deadline: float) -> ByteStream:
+            parts = urlsplit(url)
+            with trio.move_on_after(deadline):
+                try:
+                    end = await self.around.network.dial(
+                        NODE.get(), parts.hostname or "", parts.port or 80
+                    )
+                except Refused as error:
+                    raise ConnectionFailed(f"cannot reach {url}: {error}") from error
+                return ByteStream(end)
+            raise ConnectionFailed(f"cannot reach {url}: no answer in {deadline:g} s")
+
+        with mock.patch.object(websocket, "_dial", dial):
+            yield
+
+
+def run_in(response: bytes) -> str:
+    """Return the name of the run that a reply is of."""
+    found = _RUN.search(response)
+    return "" if found is None else found[0].decode()
