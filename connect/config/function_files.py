@@ -344,20 +344,50 @@ def _missing(file: File) -> Fault:
 
 
 def _found_besides(whole: Value | None, root: ValuePath, source: Source) -> Iterator[Fault]:
-    """Check those fields of a faulty function that are right by themselves."""
+    """Check what is right by itself in a faulty function, as far as the schema goes."""
     value = None if whole is None else _quietly(lambda: whole.lookup(FUNCTION.field))
     if value is None:
         return
-    sound: dict[str, Any] = {}
-    for name, part in _quietly(lambda: list(value.fields())) or ():
-        exported = _quietly(part.export)
-        if exported is not None:
-            sound[name] = _plain(exported)
+    faulty: list[ValuePath] = []
+    sound = _sound(value, (), faulty)
     for fault in check_function(sound):
-        # What is missing is only so because it is faulty, and told already.
-        if fault.keys[0] in sound:
-            spans = places(value, fault.keys, lambda span: span.source is source)
-            yield Fault(FaultKind.EVALUATION, fault.reason, (*root, *fault.keys), spans)
+        # What is faulty is told already, and what is missing may only be so because of that.
+        if _is_missing_at(sound, fault.keys) or any(
+            path[: len(fault.keys)] == fault.keys or fault.keys[: len(path)] == path
+            for path in faulty
+        ):
+            continue
+        spans = places(value, fault.keys, lambda span: span.source is source)
+        yield Fault(FaultKind.EVALUATION, fault.reason, (*root, *fault.keys), spans)
+
+
+def _sound(value: Value, at: ValuePath, faulty: list[ValuePath]) -> Any:
+    """Return a value as decoded JSON, with empty objects for the parts that are faulty.
+
+    Args:
+        faulty: where the paths of these parts are put.
+    """
+    exported = _quietly(value.export)
+    if exported is not None:
+        return _plain(exported)
+    parts = _quietly(lambda: list(value.fields()))
+    if parts:
+        return {name: _sound(part, (*at, name), faulty) for name, part in parts}
+    elements = _quietly(lambda: list(value.elements()))
+    if elements:
+        return [_sound(each, (*at, index), faulty) for index, each in enumerate(elements)]
+    faulty.append(at)
+    return {}
+
+
+def _is_missing_at(value: Any, path: ValuePath) -> bool:
+    """Tell whether decoded JSON has nothing at a path."""
+    for key in path:
+        if (isinstance(value, dict) and key in value) or (isinstance(value, list) and isinstance(key, int) and key < len(value)):
+            value = value[key]
+        else:
+            return True
+    return False
 
 
 def _quietly(evaluate: Callable[[], T]) -> T | None:

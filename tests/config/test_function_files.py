@@ -248,7 +248,20 @@ def test_what_is_right_by_itself_is_checked_beside_other_faults() -> None:
     assert "f.cue:2:11: function.nmae: field not allowed" in told
     assert "f.cue:2:41: function.triggers[0].event: " in told
     assert "f.cue:4:33: function.cancel[0].timeout: " in told
-    assert "two" not in told  # the steps are faulty together
+    assert "function.steps.one.retries.attempts: " in told
+    assert "function.steps.two.after[0].step: there is no step 'on'; did you mean 'one'?" in told
+
+
+def test_what_follows_from_a_fault_is_not_told() -> None:
+    text = """function: {
+	id: "f", name: "F", triggers: [{evnt: "a"}, {cron: "* *"}]
+	steps: {one: 5, two: {after: [{step: "one"}], runtime: {type: "http"}}}
+}"""
+    [event, cron, step, url] = refused(text).splitlines()
+    assert "function.triggers[0].evnt: " in event
+    assert "function.triggers[1].cron: 2 fields" in cron
+    assert "function.steps.one: " in step
+    assert "function.steps.two.runtime.url: " in url
 
 
 def test_a_missing_function_names_the_field_that_may_be_meant() -> None:
