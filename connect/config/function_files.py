@@ -383,7 +383,8 @@ def _sound(value: Value, at: ValuePath, faulty: list[ValuePath]) -> Any:
 def _is_missing_at(value: Any, path: ValuePath) -> bool:
     """Tell whether decoded JSON has nothing at a path."""
     for key in path:
-        if (isinstance(value, dict) and key in value) or (isinstance(value, list) and isinstance(key, int) and key < len(value)):
+        within_list = isinstance(value, list) and isinstance(key, int) and key < len(value)
+        if within_list or (isinstance(value, dict) and key in value):
             value = value[key]
         else:
             return True
