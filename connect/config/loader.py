@@ -178,6 +178,7 @@ def evaluate_configuration(
     root: cue.Path = (CONFIGURATION.field,)
     file: File | None = None
     whole: Value | None = None
+    value: Value | None = None
     try:
         file = parse(source)
         document_file = wrapped(file, CONFIGURATION) if checked else file
@@ -193,7 +194,11 @@ def evaluate_configuration(
             )
             error = CueError(meant)
         shown = _Places(document.name, expansion, file, source)
-        raise shown.error(error, root, whole) from None
+        error = shown.error(error, root, whole)
+        if checked and file is not None and whole is not None and value is not None:
+            given = Evaluated(document, whole, value, root, None, checked, file, shown)
+            error = _with_decoding(error, value, given)
+        raise error from None
     shown = _Places(document.name, expansion, file, source)
     return Evaluated(document, whole, value, root, exported, checked, file, shown)
 
@@ -218,7 +223,8 @@ def decode_configuration(given: Evaluated) -> Loaded:
             exported = unified.export()
         except CueError as error:
             meant = refined(error.faults, given.file, CONFIGURATION, given.root, redact=is_secret)
-            raise given.error(CueError([_meant_as_field(fault) for fault in meant])) from None
+            told = given.error(CueError([_meant_as_field(fault) for fault in meant]))
+            raise _with_decoding(told, unified, given) from None
     configuration = decode(exported, given.spans)
     effects = effects_of(configuration, given.written)
     return Loaded(
@@ -229,6 +235,39 @@ def decode_configuration(given: Evaluated) -> Loaded:
         layer=effects.layer,
         notes=effects.notes,
     )
+
+
+def _with_decoding(error: CueError, value: Value, given: Evaluated) -> CueError:
+    """Add to the faults of a configuration what decoding refuses in its other sections."""
+    sound: dict[str, Any] = definition(CONFIGURATION).export()
+    for name, section in _fields(value):
+        try:
+            sound[name] = section.export()
+        except CueError:
+            parts = {part: _exported(inner) for part, inner in _fields(section)}
+            if name not in sound:  # a section without defaults may lack any of its parts
+                sound[name] = {part: inner for part, inner in parts.items() if inner is not None}
+    try:
+        decode(sound, given.spans)
+    except CueError as further:
+        told = {fault.path for fault in error.faults}
+        faults = [*error.faults, *(each for each in further.faults if each.path not in told)]
+        return CueError(sorted(faults, key=lambda each: each.spans[0].start if each.spans else 0))
+    return error
+
+
+def _fields(value: Value) -> list[tuple[str, Value]]:
+    try:
+        return list(value.fields())
+    except CueError:
+        return []
+
+
+def _exported(value: Value) -> Any:
+    try:
+        return value.export()
+    except CueError:
+        return None
 
 
 def _meant_as_field(fault: Fault) -> Fault:

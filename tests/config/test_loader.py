@@ -253,6 +253,30 @@ class TestDecoding:
         assert "redis.url" not in load(text).layer
 
 
+@pytest.mark.parametrize(
+    "form", ["{}", "{{{}}}", "config: {{{}}}"], ids=["root", "braces", "field"]
+)
+def test_what_only_decoding_refuses_is_told_beside_other_faults(form: str) -> None:
+    told = refused(
+        form.format(
+            'log: level: "loud", eventAPI: port: 80.5, '
+            'connect: {timing: lease: "20x", limits: connectons: 5}'
+        )
+    )
+    paths = [line.split(": ")[1] for line in told.splitlines()]
+    assert paths == [
+        "log.level",
+        "eventAPI.port",
+        "connect.timing.lease",
+        "connect.limits.connectons",
+    ]
+
+
+def test_faults_of_a_section_and_of_decoding_are_all_told() -> None:
+    told = refused('{log: {level: 5, format: "xml"}, log: level: 6, eventAPI: port: 80.5}')
+    assert {"log.level", "log.format", "eventAPI.port"} <= set(told.replace(": ", "\n").split("\n"))
+
+
 def test_loading_goes_by_the_rules() -> None:
     files = {Path("inngest.json"): '{"log": {"level": "${LEVEL}"}}'}
     loaded = load_configuration(None, environment={"LEVEL": "error"}, read=files.get)
