@@ -274,7 +274,7 @@ def _who_should_get(facts: Facts, reply: StoredReply) -> Call | None:
             break
         last = call
         if call.how is CallEnding.LOST:
-            if reply.by == call.executor and reply.deleted <= call.ended:
+            if reply.by == call.executor:
                 return None  # it was taken, and lost with the one who took it
         elif not _may_ask_again(call, reply):
             break

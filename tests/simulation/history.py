@@ -65,7 +65,12 @@ class CallEnding(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted(Event):
-    """Somebody has an executor carry out a request. Attributes: call: its number."""
+    """Somebody has an executor carry out a request.
+
+    Attributes:
+        call: its number.
+        executor: the executor's process.
+    """
 
     request: str
     call: int
@@ -113,7 +118,7 @@ class LeaseStored(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseDeleted(Event):
-    """Attributes: node: who asked for it."""
+    """Attributes: node: the process that asked for it."""
 
     request: str
     node: str
@@ -129,7 +134,7 @@ class ReplyStored(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyDeleted(Event):
-    """A stored reply is taken, or cleaned up. Attributes: node: who asked for it."""
+    """A stored reply is cleaned up. Attributes: node: the process that asked for it."""
 
     request: str
     node: str

@@ -6,10 +6,11 @@ Redis or to send gets nowhere.
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from typing import cast
 
 import httpx
@@ -58,6 +59,7 @@ class Surroundings:
     Attributes:
         now: unix seconds.
         streams: whether gateways know the methods that stream.
+        numbers: of the processes.
     """
 
     settings: Settings
@@ -67,12 +69,14 @@ class Surroundings:
     history: History
     now: Callable[[], float]
     streams: bool
+    numbers: Iterator[int] = field(default_factory=partial(count, 1))
 
 
 class Node(ABC):
     """One process, on a host of its own name. `run` it once.
 
     Attributes:
+        process: its name and a number; another of the same name has another number.
         up: set when it does its work.
         gone: set when nothing of it is left.
         dead: whether it was killed.
@@ -84,8 +88,13 @@ class Node(ABC):
         self.up = trio.Event()
         self.gone = trio.Event()
         self.dead = False
+        self.process = f"{name}.{next(around.numbers)}"
         self.commands = NodeCommands(
-            around.redis, around.network, name, around.settings.timing.store_command
+            around.redis,
+            around.network,
+            name,
+            around.settings.timing.store_command,
+            process=self.process,
         )
         self.store = RedisStore(self.commands, now=around.now, timing=around.settings.timing)
         self.bridge = cast(
@@ -272,10 +281,9 @@ async def _execute_nothing(request: pb.GatewayExecutorRequestData) -> pb.SdkResp
 
 
 class WorkerNode(Node):
-    """A worker.
+    """A worker; its instance id is the name of its process.
 
     Args:
-        instance_id: see `connect.worker.Worker`.
         concurrency: how many requests it runs at once; None is any number.
         journal: as a worker's, called with this node as well; not after it was killed.
     """
@@ -286,16 +294,14 @@ class WorkerNode(Node):
         around: Surroundings,
         app: App,
         *,
-        instance_id: str,
         concurrency: int | None,
         journal: Callable[["WorkerNode"], Journal],
     ) -> None:
         super().__init__(name, around)
-        self.instance_id = instance_id
         self._worker = Worker(
             app,
             api_url=f"http://api:{_API_PORT}",
-            instance_id=instance_id,
+            instance_id=self.process,
             max_concurrency=concurrency,
             journal=journal(self),
             now=around.now,

@@ -62,7 +62,7 @@ class RedisServer:
 
     Attributes:
         condition: see `Condition`; set by `become`.
-        asking: the node whose command is being carried out.
+        asking: the process whose command is being carried out.
     """
 
     def __init__(self, database: MemoryRedis, network: Network, rng: random.Random) -> None:
@@ -80,15 +80,15 @@ class RedisServer:
             while self._waiting:
                 self.take(*self._waiting.popleft())
 
-    def take(self, node: str, asked: _Asked) -> None:
+    def take(self, process: str, asked: _Asked) -> None:
         """Let a command arrive."""
         if self.condition is Condition.HANGING:
-            self._waiting.append((node, asked))
+            self._waiting.append((process, asked))
         elif self.condition is Condition.REFUSING:
             asked.error = StoreUnavailable("Redis refuses the connection")
             asked.settled.set()
         else:
-            self.asking = node
+            self.asking = process
             asked.settle()
             if self.condition is Condition.FORGETFUL:
                 asked.error = StoreUnavailable("the connection to Redis broke")
@@ -103,10 +103,20 @@ class NodeCommands:
 
     Args:
         timeout: seconds for one command (`Timing.store_command`).
+        process: the name to ask under; that of the node when empty.
     """
 
-    def __init__(self, server: RedisServer, network: Network, node: str, timeout: float) -> None:
+    def __init__(
+        self,
+        server: RedisServer,
+        network: Network,
+        node: str,
+        timeout: float,
+        *,
+        process: str = "",
+    ) -> None:
         self._server = server
+        self._process = process or node
         self._network = network
         self._node = node
         self._timeout = timeout
@@ -163,7 +173,7 @@ class NodeCommands:
             await self._network.way(self._node, HOST)
         now = trio.current_time()
         while self._sent and self._sent[0].arrives <= now:
-            self._server.take(self._node, self._sent.popleft())
+            self._server.take(self._process, self._sent.popleft())
 
 
 def _gone() -> StoreUnavailable:

@@ -140,7 +140,7 @@ class Workload:
         number = self._calls
         history = self._world.around.history
         history.add(
-            CallStarted(at=history.now, request=demand.request, call=number, executor=executor)
+            CallStarted(at=history.now, request=demand.request, call=number, executor=node.process)
         )
         node.call(call)
         await call.done.wait()

@@ -85,7 +85,6 @@ class World:
         self._nursery = nursery
         self._nodes: dict[str, Node] = {}
         self._runs = 0
-        self._incarnations = 0
         self._watch_redis()
 
     # Nodes
@@ -149,17 +148,15 @@ class World:
             return ExecutorNode(name, self.around)
         if kind == "api":
             return ApiNode(name, self.around)
-        self._incarnations += 1
-        instance_id = f"{name}.{self._incarnations}"
-        self.instances.append(instance_id)
-        return WorkerNode(
+        worker = WorkerNode(
             name,
             self.around,
             self._app,
-            instance_id=instance_id,
             concurrency=self.shape.concurrency[self.workers.index(name)],
             journal=self._journal,
         )
+        self.instances.append(worker.process)
+        return worker
 
     # Who watches
 
@@ -205,7 +202,7 @@ class World:
         history = self.around.history
 
         def write(entry: JournalEntry) -> None:
-            request, worker, now = entry.request_id, node.instance_id, history.now
+            request, worker, now = entry.request_id, node.process, history.now
             place = node.name + request
             if node.dead:
                 return
