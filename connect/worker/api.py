@@ -10,6 +10,7 @@ from connect.protocol.codec import decode
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import hash_signing_key
 from connect.worker.errors import ConnectionFailed, WorkerError
+from connect.worker.refusal import asked_in_headers, error_text
 
 __all__ = ["WorkerApi"]
 
@@ -70,7 +71,8 @@ class WorkerApi:
 
         Raises:
             WorkerError: the API refuses the signing key, or its absence.
-            ConnectionFailed: anything else went wrong.
+            ConnectionFailed: anything else went wrong; it has the ``Retry-After`` of the
+                answer.
         """
         request = pb.StartRequest(exclude_gateways=list(exclude_gateways))
         answer = await self._post(client, "start", bytes(request))
@@ -78,7 +80,8 @@ class WorkerApi:
             raise WorkerError(f"{self.url} refuses the signing key: {_error_text(answer)}")
         if answer.status_code != httpx.codes.OK:
             raise ConnectionFailed(
-                f"{self.url} answered {answer.status_code}: {_error_text(answer)}"
+                f"{self.url} answered {answer.status_code}: {_error_text(answer)}",
+                retry_after=asked_in_headers(answer.headers),
             )
         try:
             started = decode(pb.StartResponse, answer.content)
@@ -136,11 +139,4 @@ def _text_of(error: Exception) -> str:
 
 
 def _error_text(answer: httpx.Response) -> str:
-    """The ``error`` of a JSON answer, else the start of its body."""
-    try:
-        body = answer.json()
-    except ValueError:
-        body = None
-    if isinstance(body, dict) and isinstance(body.get("error"), str):
-        return str(body["error"])
-    return answer.text[:200] or answer.reason_phrase
+    return error_text(answer.content) or answer.reason_phrase

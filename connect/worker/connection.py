@@ -18,6 +18,7 @@ from connect.protocol.envelope import decode_message, encode_message, read_ack
 from connect.protocol.messages.connect import v1 as pb
 from connect.worker.errors import ConnectionFailed, WorkerError
 from connect.worker.journal import Happening, Journal, JournalEntry
+from connect.worker.refusal import asked_in_data
 from connect.worker.request import read_request
 from connect.worker.timing import WorkerTiming
 from connect.worker.work import Work
@@ -36,7 +37,7 @@ _HOPELESS = frozenset(
     }
 )
 
-# And by these that it may come in later.
+# And by these that it may come in later; so may whoever is told when.
 _LATER = frozenset({Syscode.ACCOUNT_FULL, Syscode.RECONNECTING_TOO_OFTEN})
 
 
@@ -118,7 +119,8 @@ class Connection:
 
         Raises:
             WorkerError: the gateway refuses this worker's functions or what it says.
-            ConnectionFailed: anything else went wrong; another attempt may succeed.
+            ConnectionFailed: anything else went wrong; another attempt may succeed, after
+                the time that the gateway told if it told any.
         """
         with trio.move_on_after(self._timing.handshake):
             while True:
@@ -207,12 +209,14 @@ class Connection:
             return WorkerError(
                 f"the gateway refuses the functions, and gives no reason: {malformed}"
             )
-        if error.code in _LATER:
-            return self._failure(f"the gateway refuses for now: {error.message} ({error.code})")
+        asked = asked_in_data(error.data or b"")
+        if error.code in _LATER or asked is not None:
+            reason = f"the gateway refuses for now: {error.message} ({error.code})"
+            return self._failure(reason, retry_after=asked)
         return WorkerError(f"the gateway refuses the functions: {error.message}", code=error.code)
 
-    def _failure(self, reason: str) -> ConnectionFailed:
-        return ConnectionFailed(reason, gateway_group=self.gateway_group)
+    def _failure(self, reason: str, *, retry_after: float | None = None) -> ConnectionFailed:
+        return ConnectionFailed(reason, gateway_group=self.gateway_group, retry_after=retry_after)
 
     def _read_intervals(self, payload: bytes) -> _Intervals:
         try:

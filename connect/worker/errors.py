@@ -35,12 +35,17 @@ class ConnectionFailed(ConnectError):
     Attributes:
         reason: what happened.
         gateway_group: the group of the gateway that failed, empty if none was named yet.
+        retry_after: the seconds that the other side asks to wait before the next attempt;
+            None where it does not say.
     """
 
-    def __init__(self, reason: str, *, gateway_group: str = "") -> None:
-        super().__init__(reason, gateway_group)
+    def __init__(
+        self, reason: str, *, gateway_group: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(reason, gateway_group, retry_after)
         self.reason = reason
         self.gateway_group = gateway_group
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return self.reason

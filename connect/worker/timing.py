@@ -19,6 +19,8 @@ class WorkerTiming:
         backoff_first: bound of the pause after one failed attempt to connect; it doubles
             with each further one, and the pause is drawn from all below it.
         backoff_most: what that bound grows to.
+        retry_after_most: as much of the time that a gateway or the API asks to wait before
+            the next attempt is waited; the pause of above comes on top of it.
         stable: a connection that lived this long makes earlier failures forgotten.
         exclude: a gateway group that failed is avoided for this long.
         flush_after: a reply unacknowledged for this long is sent by HTTP; None means
@@ -36,6 +38,7 @@ class WorkerTiming:
     heartbeat_misses: int = 3
     backoff_first: float = 0.5
     backoff_most: float = 30.0
+    retry_after_most: float = 60.0
     stable: float = 10.0
     exclude: float = 60.0
     flush_after: float | None = None

@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 import trio
-from trio_websocket import HandshakeError, WebSocketConnection, wrap_client_stream
+from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from connect.errors import ConnectError
 from connect.worker.errors import ConnectionFailed
+from connect.worker.refusal import asked_in_headers, error_text
 
 __all__ = ["use_websocket"]
 
@@ -39,7 +41,8 @@ async def use_websocket(
         deadline: seconds for dialling and for the opening handshake, each.
 
     Raises:
-        ConnectionFailed: the WebSocket could not be opened.
+        ConnectionFailed: the WebSocket could not be opened; it has the ``Retry-After`` of a
+            server that refuses.
         ConnectError: what ``use`` raised.
     """
     stream = await _dial(url, deadline)
@@ -63,8 +66,8 @@ async def use_websocket(
                 reading.cancel_scope.cancel()
         except* ConnectError as raised:
             failure = _first(raised)
-        except* HandshakeError as rejected:
-            failure = ConnectionFailed(f"{url} opened no WebSocket: {_first(rejected)!r}")
+        except* ConnectionRejected as rejected:
+            failure = _refused(url, _first(rejected))
     if failure is not None:
         raise failure
 
@@ -115,6 +118,14 @@ async def _shake_hands(stream: trio.SSLStream[trio.SocketStream], url: str) -> N
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
         raise ConnectionFailed(f"{url} offers no TLS: {error.__cause__ or error}") from error
+
+
+def _refused(url: str, answer: ConnectionRejected) -> ConnectionFailed:
+    text = error_text(bytes(answer.body or b""))
+    return ConnectionFailed(
+        f"{url} answered {answer.status_code}: {text}".removesuffix(": "),
+        retry_after=asked_in_headers(httpx.Headers(list(answer.headers))),
+    )
 
 
 def _first(group: ExceptionGroup[E]) -> E:

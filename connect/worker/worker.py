@@ -236,8 +236,7 @@ class Worker:
                 failures += 1
                 if isinstance(failure, ConnectionFailed):
                     self._excluded.add(failure.gateway_group, trio.current_time())
-                self._record(JournalEntry(what=Happening.CONNECT_FAILED, detail=str(failure)))
-                await self._pause(failures)
+                await self._pause_after(failure, failures)
                 continue
             since = trio.current_time()
             await self._greet(connection)
@@ -258,11 +257,24 @@ class Worker:
             elif not announced:
                 failures += 1
             if connection.ended or (failures > 1 and not announced):
-                await self._pause(max(failures, 1))
+                await trio.sleep(self._backoff(max(failures, 1)))
 
-    async def _pause(self, failures: int) -> None:
+    async def _pause_after(self, failure: ConnectionFailed | WorkerError, failures: int) -> None:
+        """Wait as long as the other side asks, within reason, and then as after any failure.
+
+        The latter spreads the workers that were all told the same.
+        """
+        pause, detail = self._backoff(failures), str(failure)
+        asked = failure.retry_after if isinstance(failure, ConnectionFailed) else None
+        if asked is not None:
+            pause += min(asked, self._timing.retry_after_most)
+            detail += f"; asked to wait {asked:g} s, the next attempt is in {pause:.1f} s"
+        self._record(JournalEntry(what=Happening.CONNECT_FAILED, detail=detail))
+        await trio.sleep(pause)
+
+    def _backoff(self, failures: int) -> float:
         first, most = self._timing.backoff_first, self._timing.backoff_most
-        await trio.sleep(backoff(first, most, failures, self._jitter()))
+        return backoff(first, most, failures, self._jitter())
 
     async def _hold(
         self,
@@ -298,7 +310,11 @@ class Worker:
         try:
             await use_websocket(start.gateway_endpoint, serve, deadline=self._timing.open)
         except ConnectionFailed as failure:
-            raise ConnectionFailed(failure.reason, gateway_group=start.gateway_group) from failure
+            raise ConnectionFailed(
+                failure.reason,
+                gateway_group=start.gateway_group,
+                retry_after=failure.retry_after,
+            ) from failure
 
     async def _greet(self, connection: Connection) -> None:
         """Tell a new connection what its gateway cannot know."""

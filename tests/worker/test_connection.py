@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection
 
+from connect.errors import Syscode
 from connect.protocol.envelope import encode_message
 from connect.protocol.messages.connect import v1 as pb
 from connect.worker import App, Context, JournalEntry, WorkerLimits, WorkerTiming
@@ -126,6 +127,39 @@ async def test_an_ended_connection_sends_nothing(nursery: trio.Nursery) -> None:
     assert socket.sent == []
 
 
+def _sync_failed(code: str, data: bytes) -> bytes:
+    error = pb.SystemError(code=code, message="not now", data=data)
+    return encode_message(Kind.SYNC_FAILED, bytes(error))
+
+
+@pytest.mark.parametrize(
+    ("data", "seconds"),
+    [(b'{"retry_after": 7.5}', 7.5), (b'{"retry_after": "soon"}', None), (b"", None)],
+)
+async def test_a_gateway_that_has_no_room_may_say_when_to_come_again(
+    nursery: trio.Nursery, data: bytes, seconds: float | None
+) -> None:
+    socket = _Socket(_sync_failed(Syscode.RECONNECTING_TOO_OFTEN, data))
+    connection, _ = _connection(nursery, socket, [])
+
+    with pytest.raises(ConnectionFailed) as raised:
+        await connection.open(pb.WorkerConnectRequestData())
+
+    assert raised.value.retry_after == seconds
+
+
+async def test_whoever_is_told_when_to_come_again_is_not_refused_for_good(
+    nursery: trio.Nursery,
+) -> None:
+    socket = _Socket(_sync_failed("connect_some_limit_of_later", b'{"retry_after": 3}'))
+    connection, _ = _connection(nursery, socket, [])
+
+    with pytest.raises(ConnectionFailed, match="for now") as raised:
+        await connection.open(pb.WorkerConnectRequestData())
+
+    assert raised.value.retry_after == 3
+
+
 async def test_the_first_reason_to_close_counts(nursery: trio.Nursery) -> None:
     socket = _Socket()
     connection, _ = _connection(nursery, socket, [])
@@ -219,6 +253,33 @@ async def test_a_server_that_rejects_the_websocket_is_told(nursery: trio.Nursery
 
     with pytest.raises(ConnectionFailed, match="403"):
         await use_websocket(f"ws://127.0.0.1:{port}/x?y=1", _unused, deadline=1)
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "told", "seconds"),
+    [
+        ("retry-after: 7", b'{"error": "full"}', " answered 503: full", 7.0),
+        ("retry-after: 7", b"busy", " answered 503: busy", 7.0),
+        ("Retry-After: 7", b"", " answered 503", 7.0),
+        ("retry-after: soon", b"", " answered 503", None),
+        ("retry-after: 7\r\nretry-after: 8", b"", " answered 503", None),
+        ("server: x", b"", " answered 503", None),
+    ],
+)
+async def test_a_server_that_rejects_the_websocket_may_say_when_to_come_again(
+    nursery: trio.Nursery, head: str, body: bytes, told: str, seconds: float | None
+) -> None:
+    async def reject(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        lines = f"HTTP/1.1 503 Busy\r\n{head}\r\ncontent-length: {len(body)}\r\n\r\n"
+        await stream.send_all(lines.encode() + body)
+
+    url = f"ws://127.0.0.1:{await _listen(nursery, reject)}/"
+
+    with pytest.raises(ConnectionFailed) as raised:
+        await use_websocket(url, _unused, deadline=1)
+
+    assert (str(raised.value), raised.value.retry_after) == (url + told, seconds)
 
 
 async def test_a_server_that_opens_no_websocket_is_given_up(nursery: trio.Nursery) -> None:
