@@ -103,6 +103,13 @@ class StoreUnavailable(ConnectError):
     """The state store did not answer, or not in time; trying again later may work."""
 
 
+class ForwardInDoubt(ConnectError):
+    """A request was sent to a worker whose acknowledgement cannot come any more.
+
+    The worker may run it, or never have got it.
+    """
+
+
 class RegistrationUnavailable(ConnectError):
     """The API that apps are registered at said nothing of use; trying again later may work."""
 

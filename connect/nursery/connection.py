@@ -12,7 +12,7 @@ from dataclasses import replace
 import trio
 import trio_websocket
 
-from connect.errors import StoreUnavailable
+from connect.errors import ForwardInDoubt, StoreUnavailable
 from connect.nursery.admission import Place
 from connect.nursery.forwards import Forwards
 from connect.nursery.handshake import Joined
@@ -134,7 +134,7 @@ class Connection:
         self.disconnect = disconnect
         self._note(m.Phase.DISCONNECTING, disconnect.reason)
         if self.services.health.away:
-            self.forwards.fail_all()  # DISCONNECTING will hardly be stored
+            self._fail_forwards()  # DISCONNECTING will hardly be stored
         self.opened.set()
         self.changed.set()
         if self._scope is not None:
@@ -162,7 +162,8 @@ class Connection:
                 case m.PhaseChanged(phase, reason):
                     self._note(phase, reason)
                 case m.RouteStopped():
-                    self.forwards.fail_all()
+                    # A worker acks what it takes before it says that it takes no more.
+                    self.forwards.fail_all(in_doubt=False)
                 case m.StatusReceived(status):
                     if trio.current_time() - self._status_at >= STATUS_SPACING:
                         self._status_at = trio.current_time()
@@ -188,6 +189,10 @@ class Connection:
             True once the worker has acked. False if the connection takes no requests,
             stops doing so before the ack, or no ack comes within the lease + 5 s.
             Cancelled, the request may still reach the worker.
+
+        Raises:
+            ForwardInDoubt: the request was sent, and the connection broke or was given up
+                before the ack: the worker may run it.
         """
         timing = self.services.settings.timing
         with trio.move_on_after(timing.lease + FORWARD_GRACE):
@@ -204,8 +209,16 @@ class Connection:
                 await pending.settled.wait()
             finally:
                 self.forwards.leave(request_id, pending)
+            if pending.in_doubt:
+                raise ForwardInDoubt("the connection ended between the request and its ack")
             return bool(pending.success)
         return False
+
+    def _fail_forwards(self) -> None:
+        """Fail the forwards that await their ack, as the connection ends."""
+        assert self.disconnect is not None
+        # A worker that closes its socket itself has acked what it took.
+        self.forwards.fail_all(in_doubt=self.disconnect.by is not m.Side.WORKER)
 
     def _acknowledged(self, request_id: str) -> None:
         if self.forwards.acknowledge(request_id):
@@ -386,7 +399,7 @@ class Connection:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._close_socket, self.disconnect)
                 nursery.start_soon(self._clean_state)
-        self.forwards.fail_all()
+        self._fail_forwards()
         self.drain_stored.set()
         self._note(m.Phase.CLOSED, self.disconnect.reason)
         self.finished.set()
@@ -413,7 +426,7 @@ class Connection:
                 await connections.refresh(joined.env_id, gone)
             finally:
                 # Not before: a re-route must not come back here (section 4).
-                self.forwards.fail_all()
+                self._fail_forwards()
                 self.drain_stored.set()
             await connections.delete(joined.env_id, gone.id)
         except StoreUnavailable as error:

@@ -90,7 +90,7 @@ class Drain:
 
     def _let_go(self) -> None:
         for connection in self._told:
-            connection.forwards.fail_all()
+            connection.forwards.fail_all(in_doubt=True)
             connection.drain_stored.set()
             connection.apply(connection.machine.hand_over())
 
@@ -166,7 +166,7 @@ class Drain:
         while not connection.ending:
             now = trio.current_time()
             if now >= acks_until:
-                connection.forwards.fail_all()
+                connection.forwards.fail_all(in_doubt=True)
             if now >= deadline or (now >= alone_at and self._alone and connection.idle):
                 break
             if now >= handover_at and not connection.drain_stored.is_set():
@@ -178,7 +178,7 @@ class Drain:
             with trio.move_on_at(min([deadline, *moments])):
                 await connection.changed.wait()
         if not connection.ending:
-            connection.forwards.fail_all()
+            connection.forwards.fail_all(in_doubt=True)
             if not connection.drain_stored.is_set():
                 await self._hand_over(connection)
 

@@ -66,7 +66,11 @@ class Forwards:
             if not pending.sent:
                 pending.settle(False)
 
-    def fail_all(self) -> None:
-        """Fail every one whose ack is still awaited."""
+    def fail_all(self, *, in_doubt: bool) -> None:
+        """Fail every one whose ack is still awaited.
+
+        Args:
+            in_doubt: whether the worker may run those that were sent to it.
+        """
         for pending in self._pending.values():
-            pending.settle(False)
+            pending.settle(False, in_doubt=in_doubt)

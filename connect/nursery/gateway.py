@@ -13,7 +13,7 @@ import trio
 import trio_websocket
 
 from connect import __version__
-from connect.errors import StoreUnavailable, Syscode
+from connect.errors import ForwardInDoubt, StoreUnavailable, Syscode
 from connect.nursery.admission import Admission, Place
 from connect.nursery.connection import ANSWER_WITHIN, Connection
 from connect.nursery.drain import Drain
@@ -247,7 +247,11 @@ class Gateway:
             metrics.forwards.labels("unknown_connection").inc()
             return False
         started = trio.current_time()
-        success = await connection.forward(request_id, request)
+        try:
+            success = await connection.forward(request_id, request)
+        except ForwardInDoubt:
+            metrics.forwards.labels("in_doubt").inc()
+            raise
         if success:
             metrics.forward_seconds.observe(trio.current_time() - started)
         metrics.forwards.labels("acked" if success else "failed").inc()

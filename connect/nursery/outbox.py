@@ -22,19 +22,26 @@ class PendingForward:
 
     Attributes:
         success: None while the worker's ack is awaited.
+        in_doubt: of one without success, whether the worker may run the request.
         waiters: how many Forward calls wait for it.
         sent: whether its message has left the outbox; the worker may have it then.
     """
 
     success: bool | None = None
+    in_doubt: bool = False
     waiters: int = 0
     sent: bool = False
     settled: trio.Event = field(default_factory=trio.Event)
 
-    def settle(self, success: bool) -> None:
-        """Decide the outcome; the first decision stays."""
+    def settle(self, success: bool, *, in_doubt: bool = False) -> None:
+        """Decide the outcome; the first decision stays.
+
+        Args:
+            in_doubt: whether a worker that has the request may run it.
+        """
         if self.success is None:
             self.success = success
+            self.in_doubt = in_doubt and self.sent
             self.settled.set()
 
 
@@ -51,7 +58,7 @@ class Outbox:
 
     __slots__ = (
         "_control", "_control_bytes", "_data", "_data_bytes", "_filled", "_full", "_max_bytes",
-        "_max_messages", "_stalled_after", "_write_began",
+        "_max_messages", "_stalled_after", "_write_began", "_written",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +73,7 @@ class Outbox:
         self._full = False
         self._stalled_after = stalled_after
         self._write_began = float("inf")
+        self._written: PendingForward | None = None
         self._filled = trio.Event()
 
     def put_control(self, message: bytes) -> bool:
@@ -91,6 +99,12 @@ class Outbox:
     def write_ended(self) -> None:
         """Note that it is written."""
         self._write_began = float("inf")
+        self._written = None
+
+    def write_cut(self) -> None:
+        """Note that it is written in part only: the worker will never have it."""
+        if self._written is not None:
+            self._written.sent = False
 
     def put_data(self, message: bytes, forward: PendingForward) -> bool:
         """Queue a request; False if the worker does not keep up.
@@ -128,6 +142,7 @@ class Outbox:
                 self._full = False
             if forward.success is None:
                 forward.sent = True
+                self._written = forward
                 return message
         self._data = None
         return None

@@ -32,6 +32,7 @@ async def pump(connection: Connection) -> None:
                 )
                 return
         if scope.cancelled_caught:
+            connection.outbox.write_cut()
             connection.machine.write_stalled()
             connection.end(Disconnect(DisconnectReason.WRITE_STALLED, "write timed out"))
             return

@@ -99,7 +99,7 @@ class ResponseFields(NamedTuple):
 # Field numbers are those of section 2 of the Connect protocol; the order of what is
 # returned is that of the tuples above.
 _MESSAGE = layout("ConnectMessage", (1, 2), enums=(1,), contents=(2,))
-_FORWARD = layout("ForwardRequest", (1, 2), texts=(1,), embedded=2)
+_FORWARD = layout("ForwardRequest", (1, 2, 1000), texts=(1,), embedded=2, bools=(1000,))
 _REPLY = layout("ReplyRequest", (1,), embedded=1)
 _SUCCESS = layout("response with a success flag", (1,), bools=(1,))
 _REQUEST = layout(
@@ -127,6 +127,7 @@ _RESPONSE = layout(
 # Kinds below 128, which all known ones are, each as a complete field.
 _KIND_FIELDS = (b"", *(bytes((0x08, kind)) for kind in range(1, 0x80)))
 _PAYLOAD_TAG = b"\x12"
+_TELL_DOUBT = b"\xc0\x3e\x01"  # field 1000 of ForwardRequest: true
 
 
 def encode_message(kind: int, payload: bytes = b"") -> bytes:
@@ -157,28 +158,31 @@ def decode_message(data: bytes) -> tuple[int, bytes]:
     return kind, payload
 
 
-def encode_forward(connection_id: str, request: bytes) -> bytes:
+def encode_forward(connection_id: str, request: bytes, *, tell_doubt: bool = False) -> bytes:
     """Write a ForwardRequest.
 
     Args:
         connection_id: the connection to forward to.
         request: a GatewayExecutorRequestData, written already.
+        tell_doubt: whether a gateway of ours is to tell an outcome in doubt as such.
     """
-    return text_field(1, connection_id) + content_field(2, request)
+    doubt = _TELL_DOUBT if tell_doubt else b""
+    return b"".join((text_field(1, connection_id), content_field(2, request), doubt))
 
 
-def decode_forward(data: bytes) -> tuple[str, bytes]:
+def decode_forward(data: bytes) -> tuple[str, bytes, bool]:
     """Read a ForwardRequest.
 
     Returns:
-        The connection id, and the GatewayExecutorRequestData, unread.
+        The connection id, the GatewayExecutorRequestData, unread, and whether an outcome in
+        doubt is to be told as such.
 
     Raises:
         MalformedMessage: the bytes are no ForwardRequest; what the request's own bytes
             hold is not checked here but by `read_request`.
     """
-    connection_id, request = read(_FORWARD, data)
-    return connection_id, request
+    connection_id, request, tell_doubt = read(_FORWARD, data)
+    return connection_id, request, tell_doubt
 
 
 def encode_reply(response: bytes) -> bytes:

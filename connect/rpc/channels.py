@@ -91,13 +91,17 @@ class ChannelPool:
             Whether the worker acknowledged the request.
 
         Raises:
-            RpcError: the gateway did not answer; whether the worker has the request is
-                unknown.
+            RpcError: whether the worker has the request is unknown: the gateway did not
+                answer, or says so by ABORTED.
 
         Cancelling it withdraws the call; the worker may have the request nonetheless.
         """
         answer = await self.call(
-            host, port, FORWARD, encode_forward(connection_id, request), timeout=timeout
+            host,
+            port,
+            FORWARD,
+            encode_forward(connection_id, request, tell_doubt=True),
+            timeout=timeout,
         )
         return _success(answer, FORWARD)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from connect.errors import MalformedMessage, StoreUnavailable
+from connect.errors import ForwardInDoubt, MalformedMessage, StoreUnavailable
 from connect.protocol.envelope import read_request
 from connect.rpc import frames
 from connect.rpc.bridge import StreamHandler
@@ -254,6 +254,8 @@ class _Session:
             raise
         except MalformedMessage as error:
             raise RpcError(RpcStatus.INVALID_ARGUMENT, str(error)) from error
+        except ForwardInDoubt as error:
+            raise RpcError(RpcStatus.ABORTED, str(error)) from error
         except StoreUnavailable as error:
             raise RpcError(RpcStatus.UNAVAILABLE, "the state store is unavailable") from error
         except Exception as error:

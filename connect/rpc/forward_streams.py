@@ -101,8 +101,9 @@ class ForwardStreams:
             Whether the worker acknowledged the request.
 
         Raises:
-            RpcError: the gateway did not answer, or refused; whether the worker has the
-                request is unknown.
+            RpcError: whether the worker has the request is unknown: the gateway did not
+                answer, or says so by ABORTED.
+            CallRefused: the worker does not have it.
 
         Cancelling it withdraws the forward; the worker may have the request nonetheless.
         """
@@ -292,8 +293,8 @@ class _Link:
 
 
 def _refusal(status: RpcStatus, message: str) -> RpcError:
-    """A gateway that says what was wrong has forwarded nothing, but for an error of its own."""
-    if status in (RpcStatus.INTERNAL, RpcStatus.UNKNOWN):
+    """A gateway that refuses has forwarded nothing, unless it is in doubt, or at fault itself."""
+    if status in (RpcStatus.ABORTED, RpcStatus.INTERNAL, RpcStatus.UNKNOWN):
         return RpcError(status, message)
     return CallRefused(status, message)
 

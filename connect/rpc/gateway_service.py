@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from connect.errors import ForwardInDoubt
 from connect.protocol.envelope import decode_forward, encode_success, read_request
 from connect.rpc.bridge import RpcHandler
 from connect.rpc.errors import RpcError, RpcStatus
@@ -22,6 +23,9 @@ class Forwarder(Protocol):
         Returns:
             Whether the worker acknowledged it (Connect protocol, section 4).
 
+        Raises:
+            ForwardInDoubt: it was sent, and no acknowledgement can come any more.
+
         It is cancelled when the executor gives the call up.
         """
         ...
@@ -32,16 +36,22 @@ def gateway_handlers(forwarder: Forwarder) -> dict[str, RpcHandler]:
 
     Forward refuses a call without connection id or request id as INVALID_ARGUMENT:
     it could be neither delivered nor acknowledged, and no other gateway could do better.
+    An outcome in doubt is ABORTED for executors that ask for it, and no success for others.
     """
 
     async def forward(data: bytes) -> bytes:
-        connection_id, request = decode_forward(data)
+        connection_id, request, tell_doubt = decode_forward(data)
         request_id = read_request(request).request_id
         if not connection_id:
             raise RpcError(RpcStatus.INVALID_ARGUMENT, "connectionID is empty")
         if not request_id:
             raise RpcError(RpcStatus.INVALID_ARGUMENT, "data.request_id is empty")
-        return encode_success(await forwarder.forward(connection_id, request_id, request))
+        try:
+            return encode_success(await forwarder.forward(connection_id, request_id, request))
+        except ForwardInDoubt as error:
+            if tell_doubt:
+                raise RpcError(RpcStatus.ABORTED, str(error)) from error
+            return encode_success(False)
 
     async def ping(data: bytes) -> bytes:
         return PONG

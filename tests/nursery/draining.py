@@ -1,9 +1,11 @@
 """What tests of draining gateways share."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import trio
 
+from connect.errors import ForwardInDoubt
 from connect.nursery.connection import Connection
 from connect.state.records import ConnectionStatus, GatewayRecord, GatewayStatus
 from tests.nursery.rig import ENV, Peer, Rig, now, request_bytes
@@ -36,12 +38,16 @@ async def stored_status(rig: Rig, worker: Peer) -> ConnectionStatus | None:
 
 
 def forwarding(
-    rig: Rig, worker: Peer, request_id: str, results: list[bool]
+    rig: Rig, worker: Peer, request_id: str, results: list[Any]
 ) -> Callable[[], Awaitable[None]]:
+    """Return what forwards a request, and notes whether it was acked, or that this is in doubt."""
+
     async def forward() -> None:
-        results.append(
-            await rig.gateway.forward(worker.connection_id, request_id, request_bytes(request_id))
-        )
+        request = request_bytes(request_id)
+        try:
+            results.append(await rig.gateway.forward(worker.connection_id, request_id, request))
+        except ForwardInDoubt:
+            results.append(ForwardInDoubt)
 
     return forward
 

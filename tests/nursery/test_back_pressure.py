@@ -1,12 +1,16 @@
 """Bounds on what waits for one worker, and on what one worker sends."""
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from connect.errors import ForwardInDoubt
 from connect.nursery.outbox import CONTROL_BYTES, Outbox, PendingForward
 from connect.nursery.slots import StoreSlots
 from connect.protocol.lifecycle import DisconnectReason
+from tests.nursery.draining import connection_of, forwarding
 from tests.nursery.rig import Kind, Peer, Rig, open_rig, request_bytes, with_limits
 
 
@@ -146,6 +150,27 @@ async def test_a_worker_that_stops_reading_is_closed_at_the_write_deadline(
         await trio.sleep(0.2)
         assert connection.disconnect is not None
         assert connection.disconnect.reason is DisconnectReason.WRITE_STALLED
+
+
+async def test_of_the_requests_for_a_worker_that_stops_reading_only_the_sent_are_in_doubt(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        outcomes: dict[str, list[Any]] = {name: [] for name in ("sent", "cut", "waiting")}
+        rig.nursery.start_soon(forwarding(rig, worker, "sent", outcomes["sent"]))
+        await worker.take_request()
+
+        async def send_nothing(message: str | bytes) -> None:
+            await trio.sleep_forever()
+
+        socket = connection_of(rig, worker).socket
+        socket.send_message = send_nothing  # type: ignore[method-assign] # a full pipe
+        for name in ("cut", "waiting"):
+            rig.nursery.start_soon(forwarding(rig, worker, name, outcomes[name]))
+            await wait_all_tasks_blocked()
+        await trio.sleep(6)
+        assert outcomes == {"sent": [ForwardInDoubt], "cut": [False], "waiting": [False]}
 
 
 async def test_a_forward_to_a_worker_that_stops_reading_fails_at_once(

@@ -1,21 +1,22 @@
 """An open connection: forwards, acks, leases, replies, heartbeats, and its end."""
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from connect.errors import Syscode
+from connect.errors import ForwardInDoubt, Syscode
 from connect.protocol.lifecycle import DisconnectReason
 from connect.protocol.messages.connect import v1 as pb
 from connect.state.records import ConnectionStatus, LeaseRecord
+from tests.nursery.draining import forwarding
 from tests.nursery.rig import ENV, Kind, Peer, Rig, open_rig, request_bytes, with_limits
 
 
-async def forward(rig: Rig, worker: Peer, request_id: str, results: list[bool]) -> None:
-    results.append(
-        await rig.gateway.forward(worker.connection_id, request_id, request_bytes(request_id))
-    )
+async def forward(rig: Rig, worker: Peer, request_id: str, results: list[Any]) -> None:
+    await forwarding(rig, worker, request_id, results)()
 
 
 async def stored_status(rig: Rig, worker: Peer) -> ConnectionStatus | None:
@@ -76,15 +77,29 @@ async def test_two_forwards_of_one_request_share_the_worker_s_ack(
         await worker.expect(Kind.GATEWAY_HEARTBEAT)  # and not the request a second time
 
 
-async def test_a_forward_fails_when_the_connection_is_lost_before_the_ack(
+async def test_a_forward_is_in_doubt_when_the_connection_is_lost_before_the_ack(
     autojump_clock: MockClock,
 ) -> None:
     async with open_rig() as rig:
         worker = await rig.worker()
-        results: list[bool] = []
+        results: list[object] = []
+        rig.nursery.start_soon(forward, rig, worker, "r1", results)
         rig.nursery.start_soon(forward, rig, worker, "r1", results)
         await worker.take_request()
         await worker.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert results == [ForwardInDoubt, ForwardInDoubt]
+
+
+async def test_a_forward_fails_when_the_worker_closes_its_socket_before_the_ack(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        results: list[object] = []
+        rig.nursery.start_soon(forward, rig, worker, "r1", results)
+        await worker.take_request()
+        await worker.socket.aclose(1000, "WORKER_SHUTDOWN")
         await trio.testing.wait_all_tasks_blocked()
         assert results == [False]
 

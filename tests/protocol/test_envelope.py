@@ -143,15 +143,15 @@ def test_a_connect_message_is_written_as_generated(kind: int, payload: bytes) ->
     assert envelope.decode_message(written) == (kind, payload)
 
 
-@given(texts, requests)
+@given(texts, requests, st.booleans())
 def test_a_forward_is_written_as_generated(
-    connection_id: str, request: pb.GatewayExecutorRequestData
+    connection_id: str, request: pb.GatewayExecutorRequestData, tell_doubt: bool
 ) -> None:
     embedded = pb.GatewayExecutorRequestData().parse(bytes(request))  # set, even if empty
-    message = pb.ForwardRequest(connection_id=connection_id, data=embedded)
-    written = envelope.encode_forward(connection_id, bytes(request))
+    message = pb.ForwardRequest(connection_id=connection_id, data=embedded, tell_doubt=tell_doubt)
+    written = envelope.encode_forward(connection_id, bytes(request), tell_doubt=tell_doubt)
     assert written == bytes(message)
-    assert envelope.decode_forward(written) == (connection_id, bytes(request))
+    assert envelope.decode_forward(written) == (connection_id, bytes(request), tell_doubt)
 
 
 @given(responses)
@@ -213,7 +213,7 @@ def test_the_lease_of_a_request_is_set_whether_it_had_one_or_not(
     ("read", "defaults"),
     [
         (envelope.decode_message, (0, b"")),
-        (envelope.decode_forward, ("", b"")),
+        (envelope.decode_forward, ("", b"", False)),
         (envelope.decode_reply, b""),
         (envelope.decode_success, False),
         (envelope.read_request, ("",) * 8),
@@ -235,7 +235,7 @@ def test_embedded_messages_that_occur_twice_are_merged() -> None:
     second = bytes(pb.SdkResponse(request_id="second"))
 
     merged = envelope.decode_reply(field(1, first) + field(1, second))
-    _, forwarded = envelope.decode_forward(field(2, first) + field(2, second))
+    _, forwarded, _ = envelope.decode_forward(field(2, first) + field(2, second))
 
     assert envelope.read_response(merged)[:3] == ("second", "", "env")
     assert forwarded == merged

@@ -224,7 +224,7 @@ class FakeChannel:
         self.bridge, self.host, self.port = bridge, host, port
 
     async def call(self, path: str, request: bytes, *, timeout: float) -> bytes:
-        connection_id, data = decode_forward(request)
+        connection_id, data, _ = decode_forward(request)
         lease_id = read_request(data).lease_id
         self.bridge.forwarded.append(
             Forwarded(self.host, self.port, connection_id, lease_id, timeout)

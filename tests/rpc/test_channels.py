@@ -118,7 +118,7 @@ async def test_forward_sends_the_connection_and_the_request_in_time() -> None:
     assert (port, path, decode_forward(data), timeout) == (
         1,
         FORWARD,
-        ("conn-1", b"\x0a\x01r"),
+        ("conn-1", b"\x0a\x01r", True),
         27,
     )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connect.errors import MalformedMessage
+from connect.errors import ForwardInDoubt, MalformedMessage
 from connect.protocol.envelope import decode_success, encode_forward, encode_reply
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.errors import RpcError, RpcStatus
@@ -14,12 +14,14 @@ from connect.rpc.methods import ACK, EXECUTOR_PING, FORWARD, GATEWAY_PING, REPLY
 class Worker:
     """A forwarder that remembers."""
 
-    def __init__(self, accepts: bool = True) -> None:
+    def __init__(self, accepts: bool | ForwardInDoubt = True) -> None:
         self.accepts = accepts
         self.forwarded: list[tuple[str, str, bytes]] = []
 
     async def forward(self, connection_id: str, request_id: str, request: bytes) -> bool:
         self.forwarded.append((connection_id, request_id, request))
+        if isinstance(self.accepts, ForwardInDoubt):
+            raise self.accepts
         return self.accepts
 
 
@@ -55,6 +57,19 @@ async def test_forward_hands_the_request_on_unopened() -> None:
 async def test_forward_answers_whether_the_worker_accepted(accepts: bool) -> None:
     answer = await gateway_handlers(Worker(accepts))[FORWARD](encode_forward("conn-1", request()))
     assert decode_success(answer) is accepts
+
+
+async def test_forward_tells_an_outcome_in_doubt_to_executors_that_ask_for_it() -> None:
+    handlers = gateway_handlers(Worker(ForwardInDoubt("the socket broke")))
+    with pytest.raises(RpcError, match="the socket broke") as caught:
+        await handlers[FORWARD](encode_forward("conn-1", request(), tell_doubt=True))
+    assert caught.value.status is RpcStatus.ABORTED
+
+
+async def test_forward_in_doubt_is_no_success_for_other_executors() -> None:
+    handlers = gateway_handlers(Worker(ForwardInDoubt("the socket broke")))
+    answer = await handlers[FORWARD](encode_forward("conn-1", request()))
+    assert not decode_success(answer)
 
 
 @pytest.mark.parametrize(("connection_id", "request_id"), [("", "req-1"), ("conn-1", "")])

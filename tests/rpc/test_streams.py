@@ -9,10 +9,10 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from connect.errors import StoreUnavailable
+from connect.errors import ForwardInDoubt, StoreUnavailable
 from connect.rpc import send_queue
 from connect.rpc.bridge import open_bridge
-from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.errors import CallRefused, RpcError, RpcStatus
 from tests.rpc.loopback import until
 from tests.rpc.stream_rig import (
     EXECUTOR,
@@ -96,7 +96,8 @@ async def test_a_forward_that_makes_no_sense_is_refused(
 @pytest.mark.parametrize(
     ("raised", "status", "message"),
     [
-        (RpcError(RpcStatus.ABORTED, "not now"), RpcStatus.ABORTED, "not now"),
+        (RpcError(RpcStatus.NOT_FOUND, "not here"), RpcStatus.NOT_FOUND, "not here"),
+        (ForwardInDoubt("the socket broke"), RpcStatus.ABORTED, "the socket broke"),
         (StoreUnavailable("secret"), RpcStatus.UNAVAILABLE, "the state store is unavailable"),
         (ZeroDivisionError("secret"), RpcStatus.INTERNAL, "internal error"),
     ],
@@ -109,6 +110,23 @@ async def test_what_a_gateway_raises_comes_back_as_a_status(
             error = await failure(executor, gateway)
             assert (error.status, error.message) == (status, message)
             assert executor.has_stream(gateway)
+
+
+@pytest.mark.parametrize(
+    ("raised", "certain"),
+    [
+        (RpcError(RpcStatus.NOT_FOUND, "not here"), True),
+        (StoreUnavailable("secret"), True),
+        (ForwardInDoubt("the socket broke"), False),
+        (ZeroDivisionError("secret"), False),
+    ],
+)
+async def test_a_gateway_tells_forwards_that_had_no_effect_from_those_in_doubt(
+    raised: Exception, certain: bool
+) -> None:
+    with structlog.testing.capture_logs():
+        async with open_both(Worker(raising(raised))) as (gateway, executor):
+            assert isinstance(await failure(executor, gateway), CallRefused) is certain
 
 
 async def test_a_cancelled_forward_is_withdrawn() -> None:

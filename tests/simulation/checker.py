@@ -1,11 +1,10 @@
 """What must hold of every history. Pure: a history in, violations out.
 
-A worker that is not heard may still run a request that another one is given: whoever sends
-a message cannot know that it arrived when the answer gets lost. That is allowed where the
-executor was told that the forward had failed, or the caller cancelled it and asked again,
-and for as long as a lease lasts. It is allowed, too, while some gateway has lost Redis and
-others have not: its workers cannot tell that from an outage, in which their work is to go on.
-Whatever else happens twice at the same time is a violation.
+A worker that is not heard may still run a request whose caller cancelled it and asked again;
+that is allowed for as long as a lease lasts. It is allowed, too, to run what another one is
+given while some gateway has lost Redis and others have not: its workers cannot tell that from
+an outage, in which their work is to go on. Whatever else happens twice at the same time is a
+violation.
 """
 
 import math
@@ -75,8 +74,8 @@ class Overlap:
 
     Attributes:
         seconds: how long; pauses of a worker, in which it runs nothing, don't count.
-        given_up: whether one of them was given up when the second began: its acknowledgement
-            did not come, or its caller cancelled it.
+        given_up: whether one of them was given up when the second began: its caller
+            cancelled it.
     """
 
     first: Run
@@ -108,15 +107,12 @@ def overlaps(facts: Facts) -> Iterator[Overlap]:
 
 
 def _given_up(facts: Facts, run: Run) -> float:
-    """When an executor was told that the forward of this run had failed, or its caller left."""
-    chain = facts.chain_of.get(run.lease)
-    moments = [
+    """When the caller of this run left."""
+    moments = (
         call.ended
         for call in facts.calls_of(run.request)
         if call.how is CallEnding.CANCELLED and call.began <= run.began <= call.ended
-    ]
-    leases = () if chain is None else chain.leases
-    moments += [facts.refused.get(lease.lease, math.inf) for lease in leases]
+    )
     return min(moments, default=math.inf)
 
 

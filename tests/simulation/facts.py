@@ -12,7 +12,6 @@ from tests.simulation.history import (
     CallStarted,
     Event,
     Faulty,
-    ForwardEnded,
     LeaseAdopted,
     LeaseDeleted,
     LeaseStored,
@@ -99,7 +98,6 @@ class Facts:
         calls, runs: by number and name.
         chains, replies: by request, in their order.
         chain_of: by lease.
-        refused: the leases under which a forward has surely failed, and when.
     """
 
     def __init__(self, events: Iterable[Event]) -> None:
@@ -110,7 +108,6 @@ class Facts:
         self.chains: dict[str, list[Chain]] = defaultdict(list)
         self.chain_of: dict[str, Chain] = {}
         self.replies: dict[str, list[StoredReply]] = defaultdict(list)
-        self.refused: dict[str, float] = {}
         self.pauses: list[Paused] = []
         self.faults: list[Faulty] = []
         for event in self.events:
@@ -144,8 +141,6 @@ class Facts:
                 call = self.calls[event.call]
                 call.ended, call.how, call.detail = event.at, event.how, event.detail
                 call.endings += 1
-            case ForwardEnded() if event.sure and not event.success:
-                self.refused[event.lease] = event.at
             case Paused():
                 self.pauses.append(event)
             case Faulty():

@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 from connect.nursery.connection import Connection
+from connect.nursery.outbox import PendingForward
 from connect.nursery.replies import ReplyKeeper
 from connect.protocol.envelope import encode_message, encode_reply_ack
 from connect.protocol.machine import ReplyReceived, Send
@@ -54,6 +55,17 @@ def _acknowledge_before_saving() -> Iterator[None]:
         await keep(self, connection, reply, *args)
 
     with mock.patch.object(ReplyKeeper, "keep", too_early):
+        yield
+
+
+@contextmanager
+def _ignore_doubts() -> Iterator[None]:
+    settle = PendingForward.settle
+
+    def surely(self: PendingForward, success: bool, *, in_doubt: bool = False) -> None:
+        settle(self, success)
+
+    with mock.patch.object(PendingForward, "settle", surely):
         yield
 
 
@@ -114,6 +126,21 @@ def _unheard_acknowledgements(seed: int) -> Plan:
     )
 
 
+def _callers_that_come_again(seed: int) -> Plan:
+    """Long requests whose callers leave, and ask again while the first worker runs on."""
+    rng = random.Random(f"{seed} again")
+    plan = make_plan(seed)
+    return replace(
+        plan,
+        shape=Shape(gateways=1, executors=1, concurrency=(None, None)),
+        faults=(),
+        demands=tuple(
+            replace(_long(demand, rng), patience=rng.uniform(0.5, 3.0), twice_after=4.0)
+            for demand in plan.demands
+        ),
+    )
+
+
 def _lost_workers(seed: int) -> Plan:
     """Long requests, and workers that hear nothing for longer than a lease."""
     rng = random.Random(f"{seed} lost")
@@ -143,8 +170,11 @@ MUTATIONS = {
     "executors leave leases and capacity behind": Mutation(
         apply=_forget_to_clean_up, breaks="nothing is left"
     ),
+    "a request that its worker may run is given to another": Mutation(
+        apply=_ignore_doubts, breaks="nothing runs twice at once", plan=_unheard_acknowledgements
+    ),
     "a lease is extended for whoever asks": Mutation(
-        apply=_extend_any_lease, breaks="one worker holds a lease", plan=_unheard_acknowledgements
+        apply=_extend_any_lease, breaks="one worker holds a lease", plan=_callers_that_come_again
     ),
     "a reply that comes again takes the place of the first": Mutation(
         apply=_overwrite_replies, breaks="replies are stored once"

@@ -224,30 +224,9 @@ def test_two_runs_one_after_the_other_are_well() -> None:
     assert not found(*second_run(8, 9))
 
 
-def test_a_run_may_go_on_that_nobody_heard_of() -> None:
-    assert not found(*second_run(5, 9, forward=forwarded(4, success=False)))
-
-
-def test_a_request_may_arrive_late_that_was_given_up() -> None:
-    events = [
-        *(called(1), leased(1.1), forwarded(4, success=False), leased(4.1, "L3")),
-        *(began(4.2, "run-2", "wk-1.2", "L3"), began(5, lease="L1"), finished(6)),
-        *(finished(7, "run-2", "wk-1.2"), answered(7, "run-2")),
-    ]
-    assert not found(*events)
-
-
-def test_a_run_whose_forward_is_in_doubt_counts() -> None:
-    events = second_run(5, 9, forward=forwarded(4, success=False, sure=False))
-    assert found(*events) == {"nothing runs twice at once"}
-
-
-def test_a_run_that_nobody_heard_of_may_not_go_on_for_ever() -> None:
-    events = [
-        *(called(1), leased(1.1), began(1.2), forwarded(2, success=False)),
-        *(leased(2.1, "L3"), began(2.2, "run-2", "wk-1.2", "L3")),
-        *(finished(60), finished(60, "run-2", "wk-1.2"), answered(61)),
-    ]
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_run_counts_though_its_forward_failed(sure: bool) -> None:
+    events = second_run(5, 9, forward=forwarded(4, success=False, sure=sure))
     assert found(*events) == {"nothing runs twice at once"}
 
 
@@ -279,6 +258,17 @@ def test_a_run_may_go_on_whose_caller_has_left() -> None:
         *(finished(6), finished(7, "run-2", "wk-1.2"), answered(7, "run-2", 2)),
     ]
     assert not found(*events)
+
+
+def test_a_run_whose_caller_has_left_may_not_go_on_for_ever() -> None:
+    events = [
+        *WELL[:5],
+        ended(3, CallEnding.CANCELLED),
+        LeaseDeleted(at=3, request="r", node="ex-0"),
+        *(called(4, 2), leased(4.1, "L3"), began(4.2, "run-2", "wk-1.2", "L3")),
+        *(finished(60), finished(60, "run-2", "wk-1.2"), answered(61, "run-2", 2)),
+    ]
+    assert found(*events) == {"nothing runs twice at once"}
 
 
 # A reply that was acked is never lost

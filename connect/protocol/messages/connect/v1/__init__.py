@@ -294,6 +294,7 @@ class PubSubAckMessage(betterproto.Message):
 class ForwardRequest(betterproto.Message):
     connection_id: str = betterproto.string_field(1)
     data: "GatewayExecutorRequestData" = betterproto.message_field(2)
+    tell_doubt: bool = betterproto.bool_field(1000)
 
 
 @dataclass(eq=False, repr=False)
