@@ -314,7 +314,7 @@ def soak(as_json: bool, **options: Any) -> None:
     """Hold connections and a steady load, and see that nothing grows meanwhile.
 
     Memory of the gateway's process stays within 5 % of what it was after the warm-up;
-    tasks, descriptors and keys in Redis don't grow; an idle connection takes 40 KiB at
+    tasks, descriptors and keys in Redis don't grow; an idle connection takes 40 kB at
     most; no request fails, no connection is lost. Otherwise the exit code is 1.
 
     Progress goes to stderr.
@@ -336,8 +336,8 @@ def print_soak(report: SoakReport, console: Console) -> None:
     idle, load = report.idle, report.load
     figures = Table("figure", "value", title=f"{idle.connections} connections")
     for name, value in (
-        ("gateway memory per idle connection", f"{idle.connection_bytes / 1024:.1f} KiB"),
-        ("worker memory per connection", f"{idle.worker_bytes / 1024:.1f} KiB"),
+        ("gateway memory per idle connection", f"{idle.connection_bytes / 1000:.1f} kB"),
+        ("worker memory per connection", f"{idle.worker_bytes / 1000:.1f} kB"),
         ("gateway CPU, idle", f"{100 * idle.gateway_cpu:.1f} % of a core"),
         ("worker CPU, idle", f"{100 * idle.workers_cpu:.1f} % of a core"),
         ("Redis CPU, idle", f"{100 * idle.redis_cpu:.1f} % of a core"),

@@ -15,7 +15,7 @@ __all__ = ["Idle", "Load", "Sample", "SoakReport"]
 # Memory may move so far above what it was after the warm-up.
 MOST_MEMORY = 1.05
 # A gateway may take so many bytes for one idle connection.
-MOST_CONNECTION_BYTES = 40 * 1024
+MOST_CONNECTION_BYTES = 40_000
 # The part of the requests asked for that must have been made.
 LEAST_RATE = 0.95
 # The window is looked at in so many parts.

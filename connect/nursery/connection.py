@@ -1,9 +1,9 @@
 """One worker connection: a nursery whose cancel scope ties its tasks together.
 
-Reader, pump, watchdog and status writer live and die together. Whoever ends the
-connection says why; the first reason wins. After that, routing to it has stopped before
-anything else happens; then the last words go out and the state is cleaned up, shielded,
-with deadlines.
+Reader, pump, watchdog and, while its status is being written, the writer of that live and
+die together. Whoever ends the connection says why; the first reason wins. After that,
+routing to it has stopped before anything else happens; then the last words go out and the
+state is cleaned up, shielded, with deadlines.
 """
 
 import random
@@ -98,14 +98,15 @@ class Connection:
         self.last_heartbeat = trio.current_time()
         self.hello_received = trio.Event()
         self.opened = trio.Event()
-        self.status_due = trio.Event()
         self.worker_status: pb.WorkerStatusData | None = None
         self.log = services.log
         self._status_at = -STATUS_SPACING
         self._heartbeats_to_answer = 0
         self._unanswered_since = 0.0
         self._failing_since: float | None = None
-        self._scope: trio.CancelScope | None = None
+        self._nursery: trio.Nursery | None = None
+        self._status_due = False
+        self._writing_status = False
         self._in_flight: dict[str, float] = {}
         self._note(m.Phase.HANDSHAKING, m.PhaseReason.SOCKET_ACCEPTED)
 
@@ -116,11 +117,11 @@ class Connection:
         """Whether somebody has decided to end this connection."""
         return self.disconnect is not None
 
-    def attach(self, scope: trio.CancelScope) -> None:
-        """Take the cancel scope that ties the connection's tasks together."""
-        self._scope = scope
+    def attach(self, nursery: trio.Nursery) -> None:
+        """Take the nursery whose cancel scope ties the connection's tasks together."""
+        self._nursery = nursery
         if self.ending:
-            scope.cancel()
+            nursery.cancel_scope.cancel()
 
     def end(self, disconnect: m.Disconnect) -> None:
         """End the connection; only the first call counts.
@@ -137,8 +138,8 @@ class Connection:
             self._fail_forwards()  # DISCONNECTING will hardly be stored
         self.opened.set()
         self.changed.set()
-        if self._scope is not None:
-            self._scope.cancel()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     def _note(self, phase: m.Phase, reason: m.PhaseReason | m.DisconnectReason) -> None:
         self.transitions.append(Transition(phase, self.services.now(), reason))
@@ -158,7 +159,7 @@ class Connection:
                 case m.HeartbeatReceived():
                     self._take_heartbeat()
                 case m.StoreStatus():
-                    self.status_due.set()
+                    self._write_status_soon()
                 case m.PhaseChanged(phase, reason):
                     self._note(phase, reason)
                 case m.RouteStopped():
@@ -323,8 +324,19 @@ class Connection:
             # Somebody deleted it, such as the gateway of a socket that this one replaced.
             await store.connections.upsert(env_id, self.record(), joined.groups, fresh=True)
 
-    async def write_statuses(self) -> None:
-        """Write the status whenever it is due, and answer heartbeats; runs until cancelled.
+    def _write_status_soon(self) -> None:
+        """Have the status written: by a task of its own, or by the one that is at it.
+
+        A task that waited for the next time would take memory in every idle connection.
+        """
+        self._status_due = True
+        if self._writing_status or self.ending or self._nursery is None:
+            return
+        self._writing_status = True
+        self._nursery.start_soon(self._write_statuses)
+
+    async def _write_statuses(self) -> None:
+        """Write the status until no write is due, and answer heartbeats.
 
         What is written is always the state of the moment, so that heartbeats that come
         faster than the store answers need one write between them. A write that failed is
@@ -332,17 +344,15 @@ class Connection:
         """
         retry_max = max(RETRY_MIN, self.services.settings.timing.worker_heartbeat / 2)
         pause = RETRY_MIN
-        while True:
-            await self.status_due.wait()
-            self.status_due = trio.Event()
+        while self._status_due:
+            self._status_due = False
             stored = await self.store_status()
             self._answer_heartbeats()
-            if stored:
-                pause = RETRY_MIN
-                continue
-            await trio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, retry_max)
-            self.status_due.set()
+            if not stored:
+                self._status_due = True
+                await trio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(2 * pause, retry_max)
+        self._writing_status = False
 
     def _take_heartbeat(self) -> None:
         self.last_heartbeat = trio.current_time()
@@ -351,7 +361,7 @@ class Connection:
         self._heartbeats_to_answer += 1
         if not self.services.health.away:  # no lease could be extended
             self._forget_lost_requests()
-        self.status_due.set()
+        self._write_status_soon()
         if self._failing_since is not None:
             # The worker can do nothing about it, and is to keep its socket.
             self._answer_heartbeats()

@@ -217,11 +217,11 @@ class Gateway:
         try:
             connection.apply(connection.machine.opened(gateway_draining=self.draining))
             async with trio.open_nursery() as nursery:
-                connection.attach(nursery.cancel_scope)
+                connection.attach(nursery)
                 nursery.start_soon(pump, connection)
                 nursery.start_soon(watch, connection)
                 # Read in this task: a task fewer for each connection saves memory.
-                await read(connection, self.table, self._keeper, nursery)
+                await read(connection, self.table, self._keeper)
         finally:
             self.table.leave(connection)
             await connection.clean_up()

@@ -23,9 +23,7 @@ __all__ = ["read"]
 _TOLD = frozenset({Syscode.INVALID_FUNCTION_CONFIG, Syscode.TOO_MANY_FUNCTIONS})
 
 
-async def read(
-    connection: Connection, table: ConnectionTable, keeper: ReplyKeeper, nursery: trio.Nursery
-) -> None:
+async def read(connection: Connection, table: ConnectionTable, keeper: ReplyKeeper) -> None:
     """Read messages until the connection ends, one at a time.
 
     Control messages take effect at once. Storing replies and extending leases happens in
@@ -36,13 +34,12 @@ async def read(
     Args:
         table: where the connection is entered once its worker has joined.
         keeper: takes the worker's replies.
-        nursery: the connection's nursery, for tasks that begin once the worker has joined.
     """
     try:
         while not connection.ending:
             # Nothing here holds a message while the next one is awaited.
             for effect in await _receive(connection):
-                await _perform(connection, table, keeper, nursery, effect)
+                await _perform(connection, table, keeper, effect)
                 del effect
     except Exception:  # the last resort: one connection ends, not the gateway
         connection.log.exception("unforeseen failure in a connection")
@@ -67,11 +64,7 @@ async def _receive(connection: Connection) -> m.Effects:
 
 
 async def _perform(
-    connection: Connection,
-    table: ConnectionTable,
-    keeper: ReplyKeeper,
-    nursery: trio.Nursery,
-    effect: m.Effect,
+    connection: Connection, table: ConnectionTable, keeper: ReplyKeeper, effect: m.Effect
 ) -> None:
     if not isinstance(effect, m.PhaseChanged):
         connection.services.metrics.messages.labels(type(effect).__name__).inc()
@@ -83,7 +76,7 @@ async def _perform(
             if await _store_slot(connection):
                 connection.background.start_soon(extend_lease, connection, effect)
         case m.Join(hello):
-            await _join(connection, table, nursery, hello)
+            await _join(connection, table, hello)
         case _:
             connection.apply((effect,))
 
@@ -105,10 +98,7 @@ async def _store_slot(connection: Connection, size: int = 0) -> bool:
 
 
 async def _join(
-    connection: Connection,
-    table: ConnectionTable,
-    nursery: trio.Nursery,
-    hello: pb.WorkerConnectRequestData,
+    connection: Connection, table: ConnectionTable, hello: pb.WorkerConnectRequestData
 ) -> None:
     services = connection.services
     machine = connection.machine
@@ -152,7 +142,6 @@ async def _join(
         connection.apply(machine.join_failed(Syscode.INTERNAL_ERROR, internal=True))
     else:
         connection.last_heartbeat = trio.current_time()
-        nursery.start_soon(connection.write_statuses)
         connection.apply(machine.joined(connection_ready(services)))
         connection.opened.set()
         connection.place.join()

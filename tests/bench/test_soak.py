@@ -91,7 +91,7 @@ def test_what_comes_and_goes_does_not_grow(what: str) -> None:
 
 
 def test_a_connection_that_takes_too_much_memory_breaks_its_bound() -> None:
-    report = _report(idle=replace(IDLE, connection_bytes=40 * 1024 + 1.0))
+    report = _report(idle=replace(IDLE, connection_bytes=40_001.0))
 
     assert _broken(report) == ["bytes per idle connection"]
 
