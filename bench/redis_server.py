@@ -14,7 +14,14 @@ from connect.errors import ConfigurationError
 from connect.harness import start_process
 from connect.state.redis_client import RedisClient, open_redis
 
-__all__ = ["BenchRedis", "ServerTime", "command_counts", "script_us", "start_redis"]
+__all__ = [
+    "BenchRedis",
+    "ServerTime",
+    "client_memory",
+    "command_counts",
+    "script_us",
+    "start_redis",
+]
 
 _START_SECONDS = 10.0
 _POLL_SECONDS = 0.02
@@ -66,8 +73,16 @@ class BenchRedis:
         return int(await self.client.execute("DBSIZE"))
 
     async def used_memory(self) -> int:
-        """Return the bytes that the server has allocated."""
-        return int(_info(await self.client.execute("INFO", "memory"))["used_memory"])
+        """Return the bytes that the server has allocated, but for its clients.
+
+        Their buffers grow with what was sent last and shrink some time later, whatever is
+        stored. Nothing happens between the two counts: they are one transaction.
+        """
+        await self.client.execute("MULTI")
+        await self.client.execute("INFO", "memory")
+        await self.client.execute("CLIENT", "LIST")
+        memory, clients = await self.client.execute("EXEC")
+        return int(_info(memory)["used_memory"]) - client_memory(clients)
 
 
 def command_counts(info: bytes) -> dict[str, int]:
@@ -80,6 +95,15 @@ def command_counts(info: bytes) -> dict[str, int]:
         for command, figures in _statistics(info).items()
         if command != "info"
     }
+
+
+def client_memory(clients: bytes) -> int:
+    """Read CLIENT LIST: the bytes that the server has allocated for all of them.
+
+    A server older than Redis 6.2 does not tell; its are 0.
+    """
+    fields = (word.partition("=") for word in clients.decode().split())
+    return sum(int(value) for name, _, value in fields if name == "tot-mem")
 
 
 def script_us(info: bytes) -> float:

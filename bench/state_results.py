@@ -120,7 +120,8 @@ class ConnectionMemory:
     """What connections take in Redis, with their group and all indexes.
 
     Attributes:
-        bytes_each: used_memory with all of them less that without any, per connection.
+        bytes_each: used_memory, less what Redis's clients take, with all of them less that
+            without any, per connection.
     """
 
     load: Load

@@ -26,6 +26,7 @@ from connect.errors import ConfigurationError, Syscode, SyscodeError
 from connect.metrics import Metrics
 from connect.nursery.garbage import ELECTION_SECONDS, collect_garbage
 from connect.nursery.gateway import Gateway, GatewayAddress
+from connect.nursery.health import StoreHealth
 from connect.nursery.listener import serve_gateway
 from connect.nursery.registration import Registration
 from connect.nursery.services import ReplySender, Services
@@ -282,6 +283,7 @@ class _Parts:
                 metrics=self.metrics,
                 log=self.log,
                 now=self.now,
+                health=StoreHealth(lambda: self.store.unreachable_since),
                 registration=registration,
                 defined=lambda: self.service.reloads.functions,
             )

@@ -17,6 +17,7 @@ from connect.errors import ForwardInDoubt, StoreUnavailable, Syscode
 from connect.nursery.admission import Admission, Place
 from connect.nursery.connection import ANSWER_WITHIN, Connection
 from connect.nursery.drain import Drain
+from connect.nursery.handshake import STORE_PATIENCE
 from connect.nursery.history import ConnectionHistory, open_connection
 from connect.nursery.pump import pump
 from connect.nursery.reader import read
@@ -95,8 +96,9 @@ class Gateway:
 
     @property
     def store_away(self) -> bool:
-        """Whether the state store does not answer this gateway."""
-        return self.services.health.away
+        """Whether the state store does not answer this gateway, or is out of its reach."""
+        health = self.services.health
+        return health.away or health.unreachable_for >= STORE_PATIENCE
 
     async def run(
         self,

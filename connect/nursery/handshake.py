@@ -30,6 +30,10 @@ __all__ = ["Joined", "connection_ready", "join", "publish"]
 # a connection to it that broke is made again in less.
 STORE_PATIENCE = 2.0
 
+# What is left of a handshake that the store has failed is taken back for at least this
+# long, in seconds.
+_UNDO_MIN = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
@@ -110,6 +114,7 @@ async def _store(
 ) -> list[Synced]:
     """Store connection and limit, and sync the groups; on failure, undo the first."""
     store = services.store
+    began = trio.current_time()
     try:
         # What is observed belongs to a sync: stored with that, it can be compared until then.
         groups = [replace(group, feature_observations_hash="") for group, _ in built]
@@ -127,13 +132,26 @@ async def _store(
             )
             for group, functions in built
         ]
-    except BaseException:
-        with (
-            trio.move_on_after(services.settings.timing.cleanup, shield=True),
-            suppress(StoreUnavailable),
-        ):
-            await store.connections.delete(env_id, connection.id)
+    except BaseException as error:
+        timing = services.settings.timing
+        within = timing.cleanup
+        if isinstance(error, StoreUnavailable):
+            # The worker has waited for the store, and is not to wait for it twice.
+            left = began + timing.store_command - trio.current_time()
+            within = min(within, max(left, _UNDO_MIN))
+        await _undo(services, env_id, connection.id, within)
         raise
+
+
+async def _undo(services: Services, env_id: str, connection_id: str, within: float) -> None:
+    """Remove the connection again; shielded, for so many seconds.
+
+    What cannot be removed, as the store is not reached, is left to be collected.
+    """
+    if services.health.unreachable_for >= STORE_PATIENCE:
+        return
+    with trio.move_on_after(within, shield=True), suppress(StoreUnavailable):
+        await services.store.connections.delete(env_id, connection_id)
 
 
 def _register(services: Services, hello: pb.WorkerConnectRequestData) -> Register | None:

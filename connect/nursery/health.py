@@ -3,6 +3,9 @@
 Whoever finds the store away says so; from then on status writes and replies don't queue
 for it, and one probe asks until it answers. So an outage costs no deadlines, and its end
 no burst: connections write again each at its own time.
+
+Without a connection, the store is as good as away before anybody's deadline is over. That
+counts for handshakes alone: what else is asked waits for the next connection.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,9 +28,15 @@ class StoreAway(StoreUnavailable):
 
 
 class StoreHealth:
-    """Whether the state store answers, as far as this gateway has seen."""
+    """Whether the state store answers, as far as this gateway has seen.
 
-    def __init__(self) -> None:
+    Args:
+        unreachable_since: returns since when there has been no connection to the store, on
+            the Trio clock; None while there is one (`StateStore.unreachable_since`).
+    """
+
+    def __init__(self, unreachable_since: Callable[[], float | None] = lambda: None) -> None:
+        self._unreachable_since = unreachable_since
         self._away_since: float | None = None
         self._lost = trio.Event()
         self._returned = trio.Event()
@@ -39,13 +48,20 @@ class StoreHealth:
 
     @property
     def away_for(self) -> float:
-        """Seconds since the store was found away; 0 while it answers."""
-        return 0.0 if self._away_since is None else trio.current_time() - self._away_since
+        """Seconds since the store was found away, or was lost; 0 while it answers."""
+        found = 0.0 if self._away_since is None else trio.current_time() - self._away_since
+        return max(found, self.unreachable_for)
+
+    @property
+    def unreachable_for(self) -> float:
+        """Seconds since there has been no connection to the store; 0 while there is one."""
+        since = self._unreachable_since()
+        return 0.0 if since is None else trio.current_time() - since
 
     def failed(self) -> None:
-        """Note that the store did not answer."""
+        """Note that the store did not answer; it is away since its connection was lost, if so."""
         if self._away_since is None:
-            self._away_since = trio.current_time()
+            self._away_since = trio.current_time() - self.unreachable_for
             self._returned = trio.Event()
             self._lost.set()
 
@@ -62,14 +78,17 @@ class StoreHealth:
         """Note what becomes of the block, which asks the store.
 
         Args:
-            patience: the block is not entered while the store has been away for this
-                many seconds or more.
+            patience: the block is not entered while the store has been away, or without
+                a connection, for this many seconds or more. Without patience only what
+                was asked before counts, so that nothing is refused for a connection that
+                is about to be made again.
 
         Raises:
             StoreAway: instead of entering the block.
             StoreUnavailable: as the block raised it.
         """
-        if self._away_since is not None and self.away_for >= patience:
+        if self.away_for >= patience if patience else self.away:
+            self.failed()  # others are to know, and the probe to ask
             raise StoreAway("the state store does not answer")
         try:
             yield

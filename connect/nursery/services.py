@@ -40,7 +40,7 @@ class Services:
         now: unix time in seconds.
         registration: the API to register apps at; None is the built-in registry.
         defined: returns the loaded definitions, which registered functions are compared with.
-        health: whether the store answers.
+        health: whether `store` answers.
         synced: groups of connections that are open, which these share.
     """
 
@@ -52,7 +52,7 @@ class Services:
     metrics: Metrics
     log: FilteringBoundLogger
     now: Callable[[], float]
+    health: StoreHealth
     registration: Registration | None = None
     defined: Callable[[], DefinedFunctions] = DefinedFunctions
-    health: StoreHealth = field(default_factory=StoreHealth)
     synced: WeakValueDictionary[SyncKey, Synced] = field(default_factory=WeakValueDictionary)

@@ -117,6 +117,15 @@ class Commands(Protocol):
         """Commands and scripts sent so far."""
         ...
 
+    @property
+    def unreachable_since(self) -> float | None:
+        """When the last connection to the server was lost, on the Trio clock.
+
+        None while there is one, which does not say that the server answers on it. Attempts
+        to connect that fail leave the moment as it is.
+        """
+        ...
+
 
 Now: TypeAlias = Callable[[], float]
 """Tells the time in unix seconds."""

@@ -31,6 +31,11 @@ class EmbeddedCommands:
     def round_trips(self) -> int:
         return self._round_trips
 
+    @property
+    def unreachable_since(self) -> None:
+        """None: a server within the process is never lost."""
+        return None
+
     async def execute(self, *args: Argument) -> Reply:
         await trio.lowlevel.checkpoint()
         return self._answer(args)

@@ -43,6 +43,11 @@ class RedisClient:
         """Commands and scripts sent so far."""
         return self._pipeline.round_trips
 
+    @property
+    def unreachable_since(self) -> float | None:
+        """When the connection was lost that has not been replaced yet; None while there is one."""
+        return self._pipeline.unreachable_since
+
     async def execute(self, *args: Argument) -> Reply:
         """Run one command.
 

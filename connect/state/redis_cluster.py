@@ -109,6 +109,17 @@ class ClusterClient:
         live = sum(node.pipeline.round_trips for node in self._nodes.values())
         return live + self._past_round_trips
 
+    @property
+    def unreachable_since(self) -> float | None:
+        """When the last connection to a master was lost; None while any master is connected."""
+        latest: float | None = None
+        for node in self._masters:
+            since = node.pipeline.unreachable_since
+            if since is None:
+                return None
+            latest = since if latest is None else max(latest, since)
+        return latest
+
     async def execute(self, *args: Argument) -> Reply:
         """Run one command on the node that serves its first key.
 
@@ -337,6 +348,8 @@ class ClusterClient:
                 partial(self._dial, address),
                 self._limits,
                 on_loss=self._distrust,
+                # A master that is new ends an outage only when it is connected.
+                unreachable_since=self.unreachable_since,
             )
             self._nodes[place] = _Node(address, pipeline)
             if self._nursery is not None:

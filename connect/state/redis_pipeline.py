@@ -113,9 +113,12 @@ class RedisPipeline:
         name: of the server, for texts of errors.
         redial: makes the next connection; which server it leads to may change.
         on_loss: called when a connection breaks, and when an attempt to connect fails.
+        unreachable_since: the moment to begin with, when the server takes the place of one
+            that was lost; now when None.
 
     Attributes:
-        connected: whether there is a connection now.
+        unreachable_since: when the last connection was lost, on the Trio clock; None while
+            there is one.
     """
 
     def __init__(
@@ -125,9 +128,12 @@ class RedisPipeline:
         limits: RedisLimits,
         *,
         on_loss: Callable[[], None] = lambda: None,
+        unreachable_since: float | None = None,
     ) -> None:
         self.name = name
-        self.connected = False
+        self.unreachable_since: float | None = (
+            trio.current_time() if unreachable_since is None else unreachable_since
+        )
         self._redial = redial
         self._on_loss = on_loss
         self._connect_timeout = limits.connect_timeout
@@ -143,6 +149,11 @@ class RedisPipeline:
         self._closed: str | None = None
         self._retired = False
         self._round_trips = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self.unreachable_since is None
 
     @property
     def round_trips(self) -> int:
@@ -200,6 +211,11 @@ class RedisPipeline:
         """Break the connection, if there is one, and make the next."""
         if self._connection is not None:
             self._connection.cancel()
+            self._note_loss()
+
+    def _note_loss(self) -> None:
+        if self.unreachable_since is None:
+            self.unreachable_since = trio.current_time()
 
     def retire(self) -> None:
         """Take no more calls: what is unsent comes back as `NOT_SENT`, what is sent is awaited."""
@@ -238,12 +254,12 @@ class RedisPipeline:
         try:
             async with trio.open_nursery() as nursery:
                 self._connection = nursery.cancel_scope
-                self.connected = True
+                self.unreachable_since = None
                 nursery.start_soon(self._write_to, stream)
                 nursery.start_soon(self._read_from, stream, reader)
         finally:
             self._connection = None
-            self.connected = False
+            self._note_loss()
             while self._sent:
                 self._sent.popleft().fail(
                     f"the connection to {self.name} broke; "

@@ -50,3 +50,7 @@ class RedisStore:
     @property
     def round_trips(self) -> int:
         return self._commands.round_trips
+
+    @property
+    def unreachable_since(self) -> float | None:
+        return self._commands.unreachable_since

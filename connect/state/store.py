@@ -445,3 +445,11 @@ class StateStore(Protocol):
     def round_trips(self) -> int:
         """Commands and scripts sent so far, pipelined ones each counted (for metrics)."""
         ...
+
+    @property
+    def unreachable_since(self) -> float | None:
+        """Since when the store cannot be asked at all, on the Trio clock; None while it can.
+
+        What is asked meanwhile waits for a connection, until the deadline of a command.
+        """
+        ...

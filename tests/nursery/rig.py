@@ -14,6 +14,7 @@ from connect.config.defined import DefinedFunctions
 from connect.errors import StoreUnavailable
 from connect.metrics import Metrics
 from connect.nursery.gateway import Gateway, GatewayAddress
+from connect.nursery.health import StoreHealth
 from connect.nursery.listener import SUBPROTOCOL
 from connect.nursery.registration import Registration
 from connect.nursery.services import Services
@@ -73,7 +74,16 @@ class Outage:
 
 @dataclass
 class Outages:
+    """How the store fails.
+
+    Attributes:
+        unreachable_since: what the store says of its connection; it fails only when `down`.
+        delay: seconds that every call takes, failing or not.
+        calls: the methods called.
+    """
+
     down: bool = False
+    unreachable_since: float | None = None
     broken: bool = False
     delay: float = 0.0
     fail_at: tuple[str, int] = ("", 0)
@@ -255,6 +265,7 @@ async def open_rig(
         metrics=Metrics(),
         log=structlog.get_logger(),
         now=now,
+        health=StoreHealth(lambda: outages.unreachable_since),
         registration=registration,
         defined=defined,
     )
@@ -265,6 +276,7 @@ async def open_rig(
         )
         yield Rig(gateway, store, pushes, outages, nursery, tokens)
         outages.down = outages.broken = False
+        outages.unreachable_since = None
         outages.delay = 0
         nursery.cancel_scope.cancel()
 

@@ -35,6 +35,50 @@ async def test_patience_lets_attempts_through_for_a_while(mock_clock: MockClock)
         raise AssertionError("not entered")
 
 
+async def test_a_store_without_a_connection_is_away_for_those_with_patience(
+    mock_clock: MockClock,
+) -> None:
+    health = StoreHealth(lambda: 0.0)
+    mock_clock.jump(1.9)
+    with health.attempt(patience=2):
+        pass
+    mock_clock.jump(0.1)
+    with pytest.raises(StoreAway), health.attempt(patience=2):
+        raise AssertionError("not entered")
+
+
+async def test_without_patience_an_attempt_waits_for_the_next_connection(
+    mock_clock: MockClock,
+) -> None:
+    health = StoreHealth(lambda: 0.0)
+    mock_clock.jump(100)
+    with health.attempt():
+        pass
+    assert not health.away
+
+
+async def test_whoever_is_refused_for_the_lost_connection_makes_the_outage_known(
+    mock_clock: MockClock,
+) -> None:
+    health = StoreHealth(lambda: 0.0)
+    mock_clock.jump(3)
+    with pytest.raises(StoreAway), health.attempt(patience=2):
+        raise AssertionError("not entered")
+    assert health.away
+
+
+async def test_an_outage_began_when_the_connection_was_lost(mock_clock: MockClock) -> None:
+    lost: list[float | None] = [1.0]
+    health = StoreHealth(lambda: lost[0])
+    mock_clock.jump(6)
+    assert health.unreachable_for == pytest.approx(5)
+    assert health.away_for == pytest.approx(5)
+    health.failed()
+    lost[0] = None  # there is a connection again, on which nobody has been answered
+    assert health.unreachable_for == 0.0
+    assert health.away_for == pytest.approx(5)
+
+
 async def test_another_failure_says_nothing_of_the_store(mock_clock: MockClock) -> None:
     health = StoreHealth()
     health.failed()

@@ -185,6 +185,85 @@ async def test_a_handshake_fails_at_once_while_the_store_is_known_to_be_away(
         assert seconds < 0.1
 
 
+def lose_connection(rig: Rig) -> None:
+    """Have the store unreachable, and what is asked of it fail at its deadline."""
+    rig.outages.unreachable_since = trio.current_time()
+    rig.outages.down = True
+    rig.outages.delay = rig.services.settings.timing.store_command
+    rig.outages.calls.clear()
+
+
+async def test_a_handshake_fails_at_once_when_the_store_has_had_no_connection_for_two_seconds(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        lose_connection(rig)
+        await trio.sleep(2)
+        seconds, closed = await handshake_result(rig)
+        assert closed == (1011, Syscode.INTERNAL_ERROR)
+        assert seconds < 0.1
+        assert "upsert" not in rig.outages.calls
+
+
+async def test_readiness_tells_after_two_seconds_without_a_connection_to_the_store(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        rig.outages.unreachable_since = trio.current_time()
+        await trio.sleep(1.9)
+        told = [rig.gateway.store_away]
+        await trio.sleep(0.2)
+        told.append(rig.gateway.store_away)
+        rig.outages.unreachable_since = None
+        told.append(rig.gateway.store_away)
+        assert told == [False, True, False]
+
+
+async def test_a_handshake_that_is_refused_lets_readiness_tell_and_the_probe_ask(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        lose_connection(rig)
+        await trio.sleep(2)
+        await handshake_result(rig)
+        assert rig.gateway.store_away
+        rig.outages.down, rig.outages.delay, rig.outages.unreachable_since = False, 0.0, None
+        await trio.sleep(1)
+        assert not rig.gateway.store_away
+
+
+async def test_a_handshake_that_begins_with_an_outage_ends_with_the_deadline_of_a_command(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        lose_connection(rig)
+        seconds, closed = await handshake_result(rig)
+        assert closed == (1011, Syscode.INTERNAL_ERROR)
+        assert seconds == pytest.approx(5, abs=0.1)
+
+
+async def test_a_handshake_that_a_silent_store_fails_waits_little_longer_to_be_taken_back(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        lose_connection(rig)
+        rig.outages.unreachable_since = None
+        seconds, closed = await handshake_result(rig)
+        assert closed == (1011, Syscode.INTERNAL_ERROR)
+        assert seconds == pytest.approx(6, abs=0.1)
+
+
+async def test_a_handshake_that_the_store_fails_half_way_is_taken_back_over_the_next_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        rig.outages.fail_at = ("set_limit", 1)
+        rig.outages.delay = 1.5  # the one for the next connection is what counts here
+        _, closed = await handshake_result(rig)
+        assert closed == (1011, Syscode.INTERNAL_ERROR)
+        assert await rig.store.connections.all(ENV) == []
+
+
 async def test_a_handshake_survives_a_store_that_was_away_for_a_moment(
     autojump_clock: MockClock,
 ) -> None:

@@ -22,6 +22,7 @@ from connect.harness import (
     start_process,
     start_service,
 )
+from tests.support.metrics import ACKED, wait_for_metric
 
 pytestmark = pytest.mark.process
 
@@ -222,9 +223,9 @@ async def test_no_worker_exits_4() -> None:
 async def test_all_workers_busy_exits_5(state: tuple[str, ...]) -> None:
     async with start_service(*state) as service, own_worker(service, "--max-concurrency=1"):
         url = f"--url={service.addresses['api']}"
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, "invoke", "test-slow", '--data={"seconds": 4}', url)
-            await trio.sleep(2)
+        line = [*CONNECT, "invoke", "test-slow", '--data={"seconds": 60}', url]
+        async with start_process(line):
+            await wait_for_metric(service, ACKED, 1)
             done = await run("invoke", "test-echo", url)
     assert done.returncode == 5
     assert b"all busy" in done.stderr
@@ -244,7 +245,7 @@ async def test_a_worker_that_dies_exits_6(state: tuple[str, ...]) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(invoke)
-            await trio.sleep(2)
+            await wait_for_metric(service, ACKED, 1)
             worker.send_signal(signal.SIGKILL)
     assert done[0].returncode == 6, done[0].stderr
     assert b"worker died" in done[0].stderr
@@ -305,7 +306,7 @@ async def test_sigterm_lets_a_running_function_finish() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(invoke)
-            await trio.sleep(2)
+            await wait_for_metric(service, ACKED, 1)
             assert await service.stop(signal.SIGTERM) == 0
     assert (done[0].returncode, json.loads(done[0].stdout)) == (0, "slept")
 
@@ -315,10 +316,10 @@ async def test_a_second_signal_exits_at_once() -> None:
         url = f"--url={service.addresses['api']}"
         line = [*CONNECT, "invoke", "test-slow", '--data={"seconds": 60}', url]
         async with start_process(line):
-            await trio.sleep(2)
+            await wait_for_metric(service, ACKED, 1)
             service.send_signal(signal.SIGTERM)
             await service.wait_for_output("signal received")
-            with trio.fail_after(5):
+            with trio.fail_after(15):  # a drain takes 25 s
                 assert await service.stop(signal.SIGTERM) == 128 + signal.SIGTERM
             worker.send_signal(signal.SIGKILL)
 

@@ -14,6 +14,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from connect.harness import RunningProcess, RunningService, start_process, start_service
 from connect.worker.websocket import use_websocket
+from tests.support.metrics import ACKED, wait_for_metric
 
 pytestmark = pytest.mark.process
 
@@ -69,11 +70,11 @@ async def test_after_sigterm_everything_answers_that_it_is_not_ready_until_the_w
         api = service.addresses["api"]
 
         async def run_slow() -> None:
-            runs.append(await invoke(api, "test-slow", seconds=5))
+            runs.append(await invoke(api, "test-slow", seconds=8))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_slow)
-            await trio.sleep(1.5)
+            await wait_for_metric(service, ACKED, 1)
             service.send_signal(signal.SIGTERM)
             await service.wait_for_output("draining")
             assert (await get(admin(service, "/ready"))).status_code == 503
@@ -153,8 +154,8 @@ async def test_draining_one_of_two_gateways_by_command_loses_no_request(redis_ur
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(run_slow)
+                await wait_for_metric(here, ACKED, 1)
                 nursery.start_soon(run_steadily)
-                await trio.sleep(1.5)
                 command = [*CONNECT, "drain", gateway_id, "--wait", "--json"]
                 done = await trio.run_process(
                     [*command, f"--admin={admin(there, '')}"], capture_stdout=True, check=False
@@ -188,7 +189,7 @@ async def test_the_listener_for_health_closes_last() -> None:
             )
             await trio.sleep(0.2)
             service.send_signal(signal.SIGTERM)
-            with trio.fail_after(4):
+            with trio.fail_after(15):
                 while not await refuses(gateway_port(service, "/v0")):
                     await trio.sleep(0.02)
                 while not await refuses(f"{api}/health"):

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 import redis
 import trio
 
 from connect.harness import RunningProcess, RunningService, start_process, start_service
 from connect.settings import DEVELOPMENT_ENV_ID
+from tests.support.metrics import ACKED, metric, wait_for_metric
 from tests.support.redis_server import redis_server
 
 pytestmark = pytest.mark.process
@@ -48,18 +48,6 @@ class Deployment:
             found: dict[str, Any] = json.loads(running.output.splitlines()[-1])
             return found
 
-    async def metric(self, line: str) -> float:
-        """Return a metric of the service; 0 where there is none yet."""
-        async with httpx.AsyncClient(base_url=self.service.addresses["admin"]) as client:
-            shown = (await client.get("/metrics")).text
-        found = [each for each in shown.splitlines() if each.startswith(f"{line} ")]
-        return float(found[0].split()[1]) if found else 0.0
-
-    async def until(self, line: str, value: float) -> None:
-        with trio.fail_after(30):
-            while await self.metric(line) < value:
-                await trio.sleep(0.05)
-
     def left(self) -> dict[str, int]:
         """What Redis still holds of requests: keys, and requests counted on the worker."""
         client = redis.Redis.from_url(self.redis_url)
@@ -72,7 +60,6 @@ class Deployment:
         return {"keys": len(names), "counted": sum(client.zcard(name) for name in sets)}
 
 
-ACKED = 'connect_forwards_total{outcome="acked"}'
 SAVED = 'connect_replies_total{outcome="saved"}'
 
 
@@ -89,18 +76,18 @@ async def killed_executor(capacity: int = 1) -> AsyncIterator[Deployment]:
                 await service.wait_for_output("worker connected")
                 deployment = Deployment(service, server.url)
                 async with deployment.executor() as executor:
-                    await deployment.until(ACKED, 1)
+                    await wait_for_metric(service, ACKED, 1)
                     assert await executor.stop(signal.SIGKILL) == -signal.SIGKILL
                 yield deployment
 
 
 async def test_a_reply_that_came_meanwhile_is_returned_at_once() -> None:
     async with killed_executor() as deployment:
-        await deployment.until(SAVED, 1)
+        await wait_for_metric(deployment.service, SAVED, 1)
         found = await deployment.replaced()
         assert found["body"] == "slept"
-        assert found["seconds"] < 1
-        assert await deployment.metric(ACKED) == 1
+        assert found["seconds"] < SECONDS / 2
+        assert await metric(deployment.service, ACKED) == 1
         assert deployment.left() == {"keys": 0, "counted": 0}
 
 
@@ -109,7 +96,7 @@ async def test_a_request_that_still_runs_is_answered_by_a_call_to_the_new_execut
         found = await deployment.replaced()
         assert found["body"] == "slept"
         assert found["seconds"] < SECONDS
-        assert await deployment.metric(ACKED) == 1
+        assert await metric(deployment.service, ACKED) == 1
         assert deployment.left() == {"keys": 0, "counted": 0}
 
 
@@ -118,5 +105,5 @@ async def test_a_request_that_still_runs_is_answered_over_the_stream_of_the_new_
         found = await deployment.replaced("warm")
         assert found["body"] == "slept"
         assert found["seconds"] < SECONDS
-        assert await deployment.metric(ACKED) == 2  # the other one opened the stream
+        assert await metric(deployment.service, ACKED) == 2  # the other one opened the stream
         assert deployment.left() == {"keys": 0, "counted": 0}

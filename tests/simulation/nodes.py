@@ -21,6 +21,7 @@ from ulid import ULID
 from connect.api import create_api
 from connect.metrics import Metrics
 from connect.nursery.gateway import Gateway, GatewayAddress
+from connect.nursery.health import StoreHealth
 from connect.nursery.listener import serve_gateway
 from connect.nursery.services import Services
 from connect.protocol.messages.connect import v1 as pb
@@ -183,6 +184,7 @@ class GatewayNode(Node):
                     metrics=Metrics(),
                     log=structlog.get_logger(),
                     now=around.now,
+                    health=StoreHealth(lambda: self.store.unreachable_since),
                 )
             )
             await serving.start(

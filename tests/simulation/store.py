@@ -129,6 +129,11 @@ class NodeCommands:
     def round_trips(self) -> int:
         return self._round_trips
 
+    @property
+    def unreachable_since(self) -> None:
+        """None: commands get lost here, and connections are not simulated."""
+        return None
+
     async def execute(self, *args: Argument) -> Reply:
         return await self._ask(lambda: self._server.database.execute(args))
 

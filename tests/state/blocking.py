@@ -24,6 +24,7 @@ class BlockingCommands:
         client.response_callbacks.clear()
         self._send: Callable[..., Reply] = client.execute_command
         self.round_trips = 0
+        self.unreachable_since: float | None = None
 
     async def execute(self, *args: Argument) -> Reply:
         self.round_trips += 1

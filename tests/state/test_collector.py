@@ -104,6 +104,10 @@ class LateHeartbeat:
     def round_trips(self) -> int:
         return self._commands.round_trips
 
+    @property
+    def unreachable_since(self) -> float | None:
+        return self._commands.unreachable_since
+
     async def run(self, script: Script, keys: object, args: object = ()) -> object:
         if script.name == "collect_connection":
             await self.before_removal()

@@ -76,6 +76,11 @@ async def test_gateways_are_listed_until_deleted(harness: Harness) -> None:
     assert await store.all() == [gateway("g2")]
 
 
+async def test_store_that_answers_is_reachable(harness: Harness) -> None:
+    await harness.store.ping()
+    assert harness.store.unreachable_since is None
+
+
 async def test_unreadable_gateway_hides_no_other(harness: Harness) -> None:
     await harness.store.gateways.upsert(gateway("g1"))
     bad = json.dumps({"id": "g2", "status": "asleep"})

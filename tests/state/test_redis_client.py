@@ -271,6 +271,85 @@ async def test_reconnecting_backs_off_from_50_ms_to_2_s(
         assert all(1.0 <= pause <= 2.0 for pause in pauses[6:])
 
 
+async def test_server_is_reachable_from_the_start(
+    server: FakeServer, autojump_clock: Clock
+) -> None:
+    async with opened(server) as (client, _):
+        await trio.testing.wait_all_tasks_blocked()
+        assert client.unreachable_since is None
+
+
+async def test_server_is_unreachable_since_its_connection_was_lost_whatever_is_tried(
+    server: FakeServer, autojump_clock: Clock
+) -> None:
+    async with opened(server) as (client, _):
+        await trio.sleep(7)
+        server.down = True
+        await server.ends[0].aclose()
+        lost_at = trio.current_time()
+        await trio.sleep(30)
+        assert len(server.attempts) > 5
+        assert client.unreachable_since == lost_at
+
+
+async def test_server_is_reachable_once_it_is_connected_again(
+    server: FakeServer, autojump_clock: Clock
+) -> None:
+    async with opened(server) as (client, _):
+        server.down = True
+        await server.ends[0].aclose()
+        await trio.sleep(5)
+        server.down = False
+        await reconnected(server)
+        await trio.testing.wait_all_tasks_blocked()
+        assert client.unreachable_since is None
+
+
+async def test_server_is_unreachable_anew_when_the_next_connection_is_lost(
+    server: FakeServer, autojump_clock: Clock
+) -> None:
+    async with opened(server) as (client, _):
+        await server.ends[0].aclose()
+        await reconnected(server)
+        await trio.sleep(3)
+        server.down = True
+        await server.ends[1].aclose()
+        lost_at = trio.current_time()
+        await trio.sleep(3)
+        assert client.unreachable_since == lost_at
+
+
+async def test_silent_server_is_unreachable_no_sooner_than_a_command_has_failed(
+    server: FakeServer, autojump_clock: Clock
+) -> None:
+    async with opened(server) as (client, nursery):
+        caller = Caller(nursery, client, "GET", "x")
+        await server.received()
+        server.down = True
+        await trio.sleep(4)
+        assert client.unreachable_since is None
+        await trio.sleep(4)
+        assert client.unreachable_since == caller.finished_at
+
+
+async def test_caller_that_a_broken_connection_fails_finds_the_server_unreachable(
+    server: FakeServer, autojump_clock: Clock
+) -> None:
+    async with opened(server) as (client, nursery):
+        found: list[float | None] = []
+
+        async def call() -> None:
+            with pytest.raises(StoreUnavailable):
+                await client.execute("GET", "x")
+            found.append(client.unreachable_since)
+
+        server.down = True
+        nursery.start_soon(call)
+        await trio.sleep(10)
+        assert None not in found
+        assert len(found) == 1
+
+
 async def test_too_many_waiting_commands_are_refused(
     server: FakeServer, autojump_clock: Clock
 ) -> None:

@@ -267,6 +267,48 @@ async def test_command_that_a_dead_master_may_have_executed_is_not_repeated(
         assert [port for port, _ in nodes.got] == [2]
 
 
+async def test_cluster_is_reachable_while_any_master_is_connected(
+    nodes: FakeNodes, autojump_clock: Clock
+) -> None:
+    async with opened(nodes) as client:
+        await nodes.kill(2)
+        await trio.sleep(10)
+        assert client.unreachable_since is None
+
+
+async def test_cluster_is_unreachable_since_its_last_master_was_lost(
+    nodes: FakeNodes, autojump_clock: Clock
+) -> None:
+    async with opened(nodes) as client:
+        await nodes.kill(2)
+        await trio.sleep(10)
+        await nodes.kill(1)
+        lost_at = trio.current_time()
+        await trio.sleep(10)
+        assert client.unreachable_since == lost_at
+        nodes.down = {2}
+        await trio.sleep(3)
+        assert client.unreachable_since is None
+
+
+async def test_master_that_takes_the_place_of_another_ends_no_outage_before_it_is_connected(
+    nodes: FakeNodes, autojump_clock: Clock
+) -> None:
+    nodes.ranges = (FakeRange(0, 16383, (1, 3)),)
+    async with opened(nodes) as client:
+        await nodes.kill(1)
+        lost_at = trio.current_time()
+        nodes.down.add(2)
+        await trio.sleep(5)
+        nodes.ranges = (FakeRange(0, 16383, (2, 3)),)
+        await trio.sleep(5)
+        assert 2 in [address.port for address in nodes.dialled]
+        assert client.unreachable_since == lost_at
+        nodes.down.remove(2)
+        await trio.sleep(3)
+        assert client.unreachable_since is None
+
+
 async def test_reply_of_a_node_that_has_lost_its_slots_is_awaited(
     nodes: FakeNodes, autojump_clock: Clock
 ) -> None:
