@@ -19,8 +19,9 @@ class WorkerTiming:
         backoff_first: bound of the pause after one failed attempt to connect; it doubles
             with each further one, and the pause is drawn from all below it.
         backoff_most: what that bound grows to.
-        retry_after_most: as much of the time that a gateway or the API asks to wait before
-            the next attempt is waited; the pause of above comes on top of it.
+        retry_after_most: as much of the time that the API asks to wait before the next
+            attempt, or a gateway before the next one there, is waited; the pause of above
+            comes on top of it.
         stable: a connection that lived this long makes earlier failures forgotten.
         exclude: a gateway group that failed is avoided for this long.
         flush_after: a reply unacknowledged for this long is sent by HTTP; None means

@@ -234,8 +234,6 @@ class Worker:
                 if isinstance(failure, WorkerError) and not started:
                     raise
                 failures += 1
-                if isinstance(failure, ConnectionFailed):
-                    self._excluded.add(failure.gateway_group, trio.current_time())
                 await self._pause_after(failure, failures)
                 continue
             since = trio.current_time()
@@ -260,15 +258,20 @@ class Worker:
                 await trio.sleep(self._backoff(max(failures, 1)))
 
     async def _pause_after(self, failure: ConnectionFailed | WorkerError, failures: int) -> None:
-        """Wait as long as the other side asks, within reason, and then as after any failure.
+        """Wait as long as the API asks, within reason, and then as after any failure.
 
-        The latter spreads the workers that were all told the same.
+        The latter spreads the workers that were all told the same. What a gateway asks is
+        noted: another one may be had at once.
         """
         pause, detail = self._backoff(failures), str(failure)
-        asked = failure.retry_after if isinstance(failure, ConnectionFailed) else None
-        if asked is not None:
-            pause += min(asked, self._timing.retry_after_most)
-            detail += f"; asked to wait {asked:g} s, the next attempt is in {pause:.1f} s"
+        if isinstance(failure, ConnectionFailed):
+            asked = failure.retry_after
+            wait = min(asked or 0.0, self._timing.retry_after_most)
+            self._excluded.add(failure.gateway_group, trio.current_time(), wait=wait)
+            if not failure.gateway_group:
+                pause += wait
+            if asked is not None:
+                detail += f"; asked to wait {asked:g} s, the next attempt is in {pause:.1f} s"
         self._record(JournalEntry(what=Happening.CONNECT_FAILED, detail=detail))
         await trio.sleep(pause)
 
@@ -288,6 +291,7 @@ class Worker:
         Raises WorkerError and ConnectionFailed, but only before it is started.
         """
         start = await self._api.start(client, self._excluded.current(trio.current_time()))
+        await trio.sleep_until(self._excluded.not_before(start.gateway_group))
 
         async def serve(websocket: WebSocketConnection) -> None:
             connection = Connection(

@@ -97,8 +97,10 @@ def happened(journal: Sequence[JournalEntry], what: Happening) -> list[JournalEn
     return [entry for entry in journal if entry.what == what]
 
 
-async def until_happened(journal: Sequence[JournalEntry], what: Happening) -> JournalEntry:
-    with trio.fail_after(3):
+async def until_happened(
+    journal: Sequence[JournalEntry], what: Happening, *, within: float = 3.0
+) -> JournalEntry:
+    with trio.fail_after(within):
         while not (found := happened(journal, what)):
             await trio.sleep(0.005)
     return found[0]

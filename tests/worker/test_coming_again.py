@@ -54,7 +54,7 @@ def refusing(status: int = 429, **headers: str) -> Answer:
     return lambda: httpx.Response(status, headers=told, json={"error": "the account is full"})
 
 
-def naming(rig: Rig, endpoint: str) -> Answer:
+def naming(rig: Rig, endpoint: str, group: str = "group") -> Answer:
     """An answer that names a gateway."""
     return lambda: httpx.Response(
         200,
@@ -62,7 +62,7 @@ def naming(rig: Rig, endpoint: str) -> Answer:
             pb.StartResponse(
                 connection_id=str(ULID()),
                 gateway_endpoint=endpoint,
-                gateway_group="group",
+                gateway_group=group,
                 session_token=rig.token(),
             )
         ),
@@ -198,10 +198,28 @@ async def test_a_worker_of_a_full_account_comes_in_when_the_gateway_said(
             nursery.start_soon(partial(make_worker(journal).run, client=client))
             await until_happened(journal, Happening.CONNECT_FAILED)
             await first.socket.aclose(1000, "WORKER_SHUTDOWN")
-            await trio.sleep(11)
+            refused = trio.current_time()
+            await until_happened(journal, Happening.CONNECTED, within=11)
+            assert 5 <= trio.current_time() - refused <= 10
             nursery.cancel_scope.cancel()
-    assert [5 <= pause <= 10 for pause in api.pauses()] == [True]
-    assert journal[1].what == Happening.CONNECTED
+    assert len(api.asked_at) == 2
+
+
+async def test_a_worker_that_one_gateway_refuses_comes_to_another_at_once(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    journal: list[JournalEntry] = []
+    async with open_gateway(monkeypatch, connections_per_account=1) as (rig, api):
+        first = await rig.worker()
+        api.answers.append(naming(rig, "ws://another/v0/connect", "another"))
+        async with api.client() as client, trio.open_nursery() as nursery:
+            nursery.start_soon(partial(make_worker(journal, jitter=1.0).run, client=client))
+            await until_happened(journal, Happening.CONNECT_FAILED)
+            await first.socket.aclose(1000, "WORKER_SHUTDOWN")
+            refused = trio.current_time()
+            await until_happened(journal, Happening.CONNECTED)
+            assert trio.current_time() - refused < 1
+            nursery.cancel_scope.cancel()
 
 
 async def test_what_a_gateway_says_of_its_limit_is_in_the_log(

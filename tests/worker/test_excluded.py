@@ -41,3 +41,25 @@ def test_of_too_many_groups_the_first_are_forgiven() -> None:
 
     avoided = excluded.current(1)
     assert (len(avoided), avoided[0]) == (64, "g02")
+
+
+def test_a_group_that_asked_to_wait_is_not_come_to_before() -> None:
+    excluded = ExcludedGateways(60)
+    excluded.add("a", 10, wait=5)
+
+    assert excluded.not_before("a") == 15
+
+
+def test_other_groups_may_be_come_to_at_any_time() -> None:
+    excluded = ExcludedGateways(60)
+    excluded.add("a", 10, wait=5)
+
+    assert excluded.not_before("b") < 0
+
+
+def test_a_group_that_fails_without_a_wish_may_be_come_to_again_at_once() -> None:
+    excluded = ExcludedGateways(60)
+    excluded.add("a", 10, wait=50)
+    excluded.add("a", 20)
+
+    assert excluded.not_before("a") == 20
