@@ -28,7 +28,7 @@ from connect.config.cue.lattice import (
 from connect.config.cue.source import Source, Span
 from connect.config.cue.terms import CallTerm, ConjunctionTerm, DisjunctionTerm
 from connect.config.cue.values import Builtin, BuiltinError, Kind, NotConcrete, TooLarge
-from connect.config.cue.vertex import Status, Vertex
+from connect.config.cue.vertex import Conjunct, Status, Vertex, structural_cycle
 
 __all__ = ["Calls"]
 
@@ -113,12 +113,13 @@ class Calls(Core):
             )
         if isinstance(value, Scalar):
             return value.value
-        if isinstance(value, Vertex) and isinstance(value.base, StructMarker | ListMarker):
-            if builtin.apply and isinstance(value.base, StructMarker):
-                return value
-            return self.to_python(value, opaque=builtin.open_list)
-        if wanted == Kind.TOP.value:
-            return value if isinstance(value, Vertex) else self._wrapped(value)
+        base = value.base if isinstance(value, Vertex) else None
+        if isinstance(value, Vertex) and isinstance(base, _COMPOUND):
+            anything = wanted == Kind.TOP.value
+            if not (anything and isinstance(base, ListMarker) and base.is_open):
+                if builtin.apply and anything:
+                    return value
+                return self.to_python(value, opaque=builtin.open_list)
         return self.waiting(
             "non-concrete argument ", value, f" to {builtin.name}", spans=(value.span,)
         )
@@ -157,6 +158,10 @@ class Calls(Core):
         self.meter.step()
         self.meter.enter()
         self.unify(arc, Status.CONJUNCTS)
+        state = arc.state
+        if state is not None and state.endless:
+            self.meter.leave()
+            return structural_cycle(arc.span)
         found = self.default_of(self.value_of(arc), None)
         if isinstance(found, Vertex):
             found = self.value_of(found)
@@ -206,11 +211,14 @@ class Calls(Core):
         env = Env(None, result)
         for part in (template, value):
             item: Any = self.from_python(part, None)
-            result.conjuncts.append((env, item, NO_CLOSE))
-        self.unify(result, Status.CONJUNCTS)
+            if isinstance(item, Vertex):
+                result.conjuncts += _conjuncts_of(item, env)
+            else:
+                result.conjuncts.append((env, item, NO_CLOSE))
+        self.finalize(result)
         found: Any = self.value_of(result)
         if not isinstance(found, Bottom):
-            found = self.to_python(found, opaque=True)
+            found = result.child_error or self.to_python(found, opaque=True)
         if isinstance(found, Bottom):
             if found.incomplete:
                 raise NotConcrete("the values are not concrete")
@@ -256,6 +264,22 @@ class Calls(Core):
         return result
 
 
+def _conjuncts_of(value: Vertex, env: Env) -> list[Conjunct]:
+    """Return what a value brings into another one, closed as it is itself."""
+    close = NO_CLOSE.definition() if value.closed else NO_CLOSE
+    if value.home is value:
+        return [(env, value, close)]
+    # A disjunct that was chosen: the conjuncts of its home would bring the others back.
+    if isinstance(value.base, StructMarker) and value.structs:
+        return [
+            (info.env.up or env, info.term, info.close if info.close.defines else close)
+            for info in value.structs
+        ]
+    data = Vertex(value.parent)
+    data.base, data.arcs, data.status = value.base, value.arcs, value.status
+    return [(env, data, close)]
+
+
 def _closed(argument: Vertex) -> Vertex:
     """`close`: the struct itself takes no other fields, what is in it may."""
     if is_closed_struct(argument):
@@ -263,6 +287,7 @@ def _closed(argument: Vertex) -> Vertex:
     result = Vertex(argument.parent, None, argument.conjuncts)
     result.arcs = argument.arcs
     result.structs = argument.structs
+    result.constrained = argument.constrained
     result.base = StructMarker(needs_close=True)
     result.status = Status.CONJUNCTS
     return result

@@ -12,6 +12,7 @@ from connect.config.cue.environment import Env
 from connect.config.cue.lattice import (
     BOOL,
     Bottom,
+    Code,
     ListMarker,
     Scalar,
     StructMarker,
@@ -25,7 +26,7 @@ from connect.config.cue.terms import (
     LetClause,
     StructTerm,
 )
-from connect.config.cue.vertex import Status, Vertex
+from connect.config.cue.vertex import CYCLE, Status, Vertex
 
 __all__ = ["Comprehensions"]
 
@@ -96,7 +97,8 @@ class Comprehensions(Core):
         if isinstance(found, Vertex):
             self.unify(found, Status.CONJUNCTS)
             if found.status == Status.EVALUATING:
-                return found
+                # Its fields are not all known, and what is yielded here may be some of them.
+                return Bottom(Code.CYCLE, CYCLE.parts, (span,))
         value: Value = self.default_of(found, span)
         if isinstance(value, Vertex):
             base = value.base

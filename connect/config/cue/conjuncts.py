@@ -128,7 +128,7 @@ class Conjuncts(Core):
         if key in state.arcs_seen:
             return
         state.arcs_seen.add(key)
-        if found.scope.status == Status.EVALUATING_ARCS:
+        if _contains(found, state.vertex):
             cyclic = state.cyclic = True
         elif found.status == Status.UNPROCESSED:
             self.apply_constraints(found)
@@ -162,6 +162,8 @@ class Conjuncts(Core):
             close = close.group()
         vertex = state.vertex
         vertex.structs = added(vertex.structs, StructInfo(term, scope, close))
+        if term.constrains:
+            vertex.constrained = len(vertex.structs)
         vertex.close_tree = None
         inside = close.inside()
         if term.steps:
@@ -230,6 +232,16 @@ class Conjuncts(Core):
         if arc.status not in (Status.UNPROCESSED, Status.EVALUATING):
             arc.reset()
         return arc
+
+
+def _contains(vertex: Vertex, other: Vertex) -> bool:
+    """Tell whether a vertex is above another one."""
+    parent = other.parent
+    while parent is not None:
+        if parent.home is vertex.home:
+            return True
+        parent = parent.parent
+    return False
 
 
 def _closing(term: Term, close: CloseInfo) -> CloseInfo:

@@ -28,6 +28,8 @@ class Core(ABC):
         deferring: while greater than 0, disjuncts are tried before all is known, and what
             could only be wrong in the end is not checked.
         packages: the evaluated packages by import path.
+        computing: how many times each value inside an expression is being computed, by its
+            term and what the names in it refer to.
         secrets: texts of values at paths that `redact` names.
     """
 
@@ -37,6 +39,7 @@ class Core(ABC):
         self.vertex = Vertex()
         self.deferring = 0
         self.packages: dict[str, Vertex] = {}
+        self.computing: dict[tuple[int, int, int, str | None], int] = {}
         self.secrets: set[str] = set()
 
     def _where(self) -> tuple[Path, Span | None]:

@@ -11,11 +11,11 @@ that is not one is none. As of v0.4.2, a disjunction of which no marked disjunct
 counts as unmarked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from connect.config.cue.core import Core
-from connect.config.cue.equality import same_value
-from connect.config.cue.lattice import Bottom, Code, Disjunction
+from connect.config.cue.equality import same_value, shape_of
+from connect.config.cue.lattice import Bottom, Code, Disjunction, ListMarker, Scalar
 from connect.config.cue.vertex import (
     NO_ARCS,
     PendingDisjunction,
@@ -62,6 +62,8 @@ class Disjunctions(Core):
             state.expressions = left[0].expressions
             state.dynamics = state.comprehensions = state.loops = ()
         else:
+            for result in left:
+                _fail_unknown(result)
             ordered = sorted(left, key=lambda result: result.mode != _DEFAULT)
             defaults = sum(result.mode == _DEFAULT for result in left)
             marked = any(result.mode != _MAYBE for result in left)
@@ -110,6 +112,7 @@ class Disjunctions(Core):
     ) -> list[State]:
         """Try every disjunct with every state so far."""
         results: list[State] = []
+        shapes: dict[Hashable, list[int]] = {}
         for base in current:
             source = base if base.snapshot is None else base.snapshot
             for term, is_default in disjunction.disjuncts:
@@ -126,7 +129,7 @@ class Disjunctions(Core):
                 self.meter.leave()
                 self.vertex = outer
                 for result in found:
-                    self._merge(results, result, last)
+                    self._merge(results, shapes, result, last)
         return results
 
     def _attempt(
@@ -153,19 +156,25 @@ class Disjunctions(Core):
         state.mode = mode
         return [state]
 
-    def _merge(self, results: list[State], new: State, last: bool) -> None:
-        """Add a result unless an equal one is known; a default takes its place."""
+    def _merge(
+        self, results: list[State], shapes: dict[Hashable, list[int]], new: State, last: bool
+    ) -> None:
+        """Add a result unless an equal one is known; a default takes its place.
+
+        Args:
+            shapes: where in the results those are that may be equal, by `shape_of`.
+        """
         if not new.done:
             results.append(new)
             return
-        for index, known in enumerate(results):
-            if not known.done:
-                continue
+        alike = shapes.setdefault(shape_of(new.vertex), [])
+        for index in alike:
             self.meter.step()
-            if same_value(known.vertex, new.vertex, ignore_plain=last):
+            if same_value(results[index].vertex, new.vertex, ignore_plain=last):
                 if max((usage.nested for usage in new.usages), default=_MAYBE) == _DEFAULT:
                     results[index] = new
                 return
+        alike.append(len(results))
         results.append(new)
 
 
@@ -211,11 +220,22 @@ def _finished(state: State) -> bool:
     )
 
 
+def _fail_unknown(state: State) -> None:
+    """Make an error of a disjunct that waits for the value itself, and says nothing else."""
+    vertex = state.vertex
+    if state.struct_source is None and not isinstance(vertex.base, Scalar | ListMarker):
+        errors = [item.error for item in state.expressions if item.error is not None]
+        if errors:
+            vertex.errors = errors
+            vertex.base = errors[0]
+
+
 def _adopt(vertex: Vertex, result: Vertex) -> None:
     """Make the only disjunct left the value of the vertex."""
     vertex.arcs = result.arcs
     vertex.base = result.base
     vertex.structs = result.structs
+    vertex.constrained = result.constrained
     vertex.errors = result.errors
     vertex.child_error = result.child_error
     vertex.close_tree = result.close_tree

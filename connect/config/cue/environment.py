@@ -72,6 +72,14 @@ class Env:
         new.cyclic = self.cyclic
         return new
 
+    def apart(self) -> "Env":
+        """Return the same environment for a vertex of its own, in which nothing was met yet."""
+        if self.level is self.trail:
+            return self
+        new = self.copy()
+        new.level = self.trail
+        return new
+
     def ancestor(self, up: int) -> "Env":
         env = self
         for _ in range(up):

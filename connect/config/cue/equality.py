@@ -5,9 +5,12 @@ the same fields and values, are both closed or both open, and say the same, lite
 of fields that they do not have.
 """
 
+from collections.abc import Hashable
+
 from connect.config.cue.bounds import same_scalar
 from connect.config.cue.closedness import is_closed_struct
 from connect.config.cue.lattice import (
+    NUMBER,
     Bottom,
     Bound,
     Conjunction,
@@ -19,7 +22,7 @@ from connect.config.cue.lattice import (
 )
 from connect.config.cue.vertex import Base, StructInfo, Vertex
 
-__all__ = ["same_value"]
+__all__ = ["same_value", "shape_of"]
 
 
 def same_value(left: Vertex, right: Vertex, *, ignore_plain: bool) -> bool:
@@ -42,6 +45,14 @@ def same_value(left: Vertex, right: Vertex, *, ignore_plain: bool) -> bool:
         if other is None or not same_value(arc, other, ignore_plain=ignore_plain):
             return False
     return _same_base(left.base, right.base, ignore_plain)
+
+
+def shape_of(vertex: Vertex) -> Hashable:
+    """Return what is equal for vertices that are the same, and seldom for others."""
+    base = vertex.base
+    if isinstance(base, Scalar):
+        return NUMBER if base.kind & NUMBER else base.kind, base.value
+    return vertex.kind, len(vertex.arcs)
 
 
 def _is_closed(vertex: Vertex) -> bool:

@@ -55,22 +55,38 @@ from connect.config.cue.terms import (
     ValueRef,
     VariableRef,
 )
-from connect.config.cue.vertex import CYCLE, State, Status, Vertex
+from connect.config.cue.vertex import CYCLE, State, Status, Vertex, structural_cycle
 
 __all__ = ["Evaluation"]
 
 _BOUNDED = NUMBER | STRING | BYTES
 
 
+_COMPUTED = (StructTerm, ListTerm, ConjunctionTerm, DisjunctionTerm, CallTerm)
+
+
 class Evaluation(Core):
-    """Evaluates terms."""
+    """Evaluates terms.
+
+    A value inside an expression that needs itself is computed once within itself, where it
+    counts as not known: what comes out has to agree with the rest ("Cycles").
+    """
 
     def evaluate(self, env: Env, term: Term | Vertex) -> Value:
         evaluator = _EVALUATORS.get(type(term))
         if evaluator is None:
             return term  # type: ignore[return-value]  # all that is not in the table is a value
         self.meter.step()
-        return evaluator(self, env, term)
+        if not isinstance(term, _COMPUTED):
+            return evaluator(self, env, term)
+        key = (id(term), id(env.vertex), id(env.variables), env.label)
+        inside = self.computing.get(key, 0)
+        if inside > 1:
+            return Bottom(Code.CYCLE, CYCLE.parts, (term.span,))
+        self.computing[key] = inside + 1
+        value = evaluator(self, env, term)
+        self.computing[key] = inside
+        return value
 
     def reference(self, env: Env, term: Term) -> Value:
         """The value of what a reference leads to."""
@@ -113,8 +129,11 @@ class Evaluation(Core):
 
     def anonymous(self, env: Env, term: Term) -> Value:
         """A struct, list, conjunction or disjunction inside an expression."""
-        vertex = Vertex(self.vertex, None, [(env, term, NO_CLOSE)])
+        vertex = Vertex(self.vertex, None, [(env.apart(), term, NO_CLOSE)])
         self.unify(vertex, Status.CONJUNCTS)
+        state = vertex.state
+        if state is not None and state.endless:
+            return structural_cycle(term.span)
         if vertex.status >= Status.CONJUNCTS and isinstance(term, ConjunctionTerm):
             self.finalize(vertex)
             if vertex.child_error is not None:
@@ -248,7 +267,8 @@ class Evaluation(Core):
             simpler = _bound_of_bound(term, value)
             if simpler is not None:
                 return simpler
-        if isinstance(value, TypeValue) and term.operator in ("<", "<=", ">", ">="):
+        ordered = term.operator in ("<", "<=", ">", ">=")
+        if isinstance(value, TypeValue) and ordered and not kind & ~_BOUNDED:
             return value
         return self.waiting(
             "non-concrete value ", value, f" for bound {term.operator}", spans=(term.span,)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from connect.config.cue import ast
 from connect.config.cue.errors import Fault, FaultKind, Path
-from connect.config.cue.lattice import Label, PackageValue, Scalar, Top, TypeValue
+from connect.config.cue.lattice import Conjunction, Label, PackageValue, Scalar, Top, TypeValue
 from connect.config.cue.predeclared import predeclared, predeclared_names
 from connect.config.cue.scopes import (
     DynamicAlias,
@@ -178,10 +178,19 @@ class ExpressionResolver(ABC):
         if operator == "|":
             disjuncts = tuple(self._disjuncts(expression))
             return DisjunctionTerm(span, disjuncts, any(marked for _, marked in disjuncts))
-        left, right = self.term(expression.left), self.term(expression.right)
-        self._concrete(left, expression.left, operator)
-        self._concrete(right, expression.right, operator)
-        return BinaryTerm(span, operator, left, right)
+        chain = [expression]
+        while isinstance(expression.left, ast.Binary):
+            expression = expression.left
+            chain.append(expression)
+        left = self.term(expression.left)
+        while chain:
+            expression = chain.pop()
+            operator = expression.operator
+            right = self.term(expression.right)
+            self._concrete(left, expression.left, operator)
+            self._concrete(right, expression.right, operator)
+            left = BinaryTerm(expression.span, operator, left, right)
+        return left
 
     def _conjuncts(self, expression: ast.Expr) -> Iterable[Term]:
         pending = [expression]
@@ -214,7 +223,7 @@ class ExpressionResolver(ABC):
 
     def _concrete(self, term: Term, expression: ast.Expr, operator: str) -> None:
         """Refuse an operand that no evaluation makes concrete."""
-        if isinstance(term, BoundTerm | TypeValue | Top):
+        if isinstance(term, BoundTerm | TypeValue | Top | Conjunction):
             text = expression.span.text
             message = f"invalid operand {text} ('{operator}' requires concrete value)"
             self.fault(FaultKind.EVALUATION, message, expression.span)

@@ -20,9 +20,9 @@ from connect.config.cue.lattice import (
 from connect.config.cue.numbers import binary, negate
 from connect.config.cue.sequences import concat, repeat
 from connect.config.cue.source import Span
-from connect.config.cue.terms import BinaryTerm, BottomTerm, FieldRef, Term
+from connect.config.cue.terms import BinaryTerm, BottomTerm, FieldRef, SelectTerm, Term
 from connect.config.cue.values import BuiltinError, TooLarge
-from connect.config.cue.vertex import Status, Vertex
+from connect.config.cue.vertex import Vertex
 
 __all__ = ["Operators"]
 
@@ -33,18 +33,27 @@ class Operators(Core):
     """Evaluates binary operators."""
 
     def binary(self, env: Env, term: BinaryTerm) -> Value:
-        """Evaluate ``left operator right``."""
-        operator = term.operator
-        if operator in ("==", "!="):
-            for literal, other in ((term.left, term.right), (term.right, term.left)):
-                if isinstance(literal, BottomTerm):
-                    return self._compare_bottom(env, other, operator, term.span)
-        left = self.concrete(env, term.left, operator)
-        right = self.concrete(env, term.right, operator)
-        failures = [part for part in (left, right) if isinstance(part, Bottom)]
-        if failures:
-            return min(failures, key=lambda failure: failure.code)
-        return self._apply(operator, left, right, term.span)
+        """Evaluate ``left operator right``; a chain ``a + b + c`` from its first operand on."""
+        chain = [term]
+        while isinstance(term.left, BinaryTerm) and _bottom_operand(term) is None:
+            term = term.left
+            self.meter.step()
+            chain.append(term)
+        other = _bottom_operand(chain[-1])
+        if other is not None:
+            first = chain.pop()
+            value = self._compare_bottom(env, other, first.operator, first.span)
+        else:
+            value = self.concrete(env, chain[-1].left, chain[-1].operator)
+        while chain:
+            term = chain.pop()
+            right = self.concrete(env, term.right, term.operator)
+            failures = [part for part in (value, right) if isinstance(part, Bottom)]
+            if failures:
+                value = min(failures, key=lambda failure: failure.code)
+            else:
+                value = self._apply(term.operator, value, right, term.span)
+        return value
 
     def _apply(self, operator: str, left: Value, right: Value, span: Span) -> Value:
         if operator in _COMPARISONS:
@@ -183,13 +192,28 @@ class Operators(Core):
         return Scalar(absent == (operator == "=="), span)
 
     def _reject(self, env: Env, term: Term) -> None:
-        if not isinstance(term, FieldRef):
+        if isinstance(term, FieldRef):
+            scope = env.ancestor(term.up).vertex.scope
+        elif isinstance(term, SelectTerm):
+            found = self.resolve(env, term.operand)
+            if not isinstance(found, Vertex):
+                return
+            scope = found.scope
+        else:
             return
-        scope = env.ancestor(term.up).vertex.scope
-        if scope.status < Status.CONJUNCTS and term.label not in scope.arcs:
+        if term.label not in scope.arcs:
             if scope.rejected is None:
                 scope.rejected = set()
             scope.rejected.add(term.label)
+
+
+def _bottom_operand(term: BinaryTerm) -> Term | None:
+    """Return what is compared with ``_|_``, if that is what a term does."""
+    if term.operator in ("==", "!="):
+        for literal, other in ((term.left, term.right), (term.right, term.left)):
+            if isinstance(literal, BottomTerm):
+                return other
+    return None
 
 
 def _is_list(value: Value) -> bool:

@@ -36,6 +36,9 @@ class Patterns(Core):
             return False
         structs = parent.structs
         added = False
+        if vertex.matched >= parent.constrained:
+            vertex.matched = len(structs)
+            return False
         while vertex.matched < len(structs):
             info = structs[vertex.matched]
             vertex.matched += 1

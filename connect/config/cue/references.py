@@ -181,6 +181,8 @@ class References(Core):
         if not isinstance(node, Vertex):
             return node
         base = node.base
+        if base is CYCLE:
+            base = node.scope.base  # of the disjunct that is being tried
         hidden = isinstance(label, tuple)
         if isinstance(base, ListMarker) and isinstance(label, str):
             return self.failure(f'invalid list index "{label}" (type string)', spans=(span,))

@@ -233,11 +233,25 @@ class Scanner:
                 end = self.text.index("\n", end) + 1
             else:
                 self._fault(f"expected a line break behind {opening}", start, end)
+        self._check_opening(form, start, end)
         token = self._text(form, start, end, INTERPOLATION, LITERAL)
         if token.kind != LITERAL:
             return token
         text = self.text[end : token.end - len(form.closing)] if token.value else ""
         return token._replace(value=self._value(form, end, text))
+
+    def _check_opening(self, form: StringForm, start: int, end: int) -> None:
+        """Refuse ``#""x""#``: two quotes are an empty string, or three begin several lines."""
+        if form.is_multiline or not self.text.startswith(form.quote, end):
+            return
+        if not self.text.startswith(form.closing, end):
+            hashes = "#" * form.hashes
+            self._fault(
+                f"{form.opening}{form.quote} is an empty string and ends with '{hashes}';"
+                f" a quote at the beginning is written \\{hashes}{form.quote}",
+                start,
+                end + 1,
+            )
 
     def _value(self, form: StringForm, start: int, text: str) -> Scalar:
         try:
@@ -310,6 +324,7 @@ class Scanner:
         return self._token(ATTRIBUTE, start, position)
 
     def _end_of_attribute_text(self, form: StringForm, start: int, position: int) -> int:
+        self._check_opening(form, start, position)
         ending = "("
         while ending == "(":
             position, ending = self._end_of_text(form, position)

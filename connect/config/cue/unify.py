@@ -25,7 +25,17 @@ from connect.config.cue.lattice import (
     Value,
 )
 from connect.config.cue.terms import ComprehensionTerm, DynamicField, StructTerm
-from connect.config.cue.vertex import CYCLE, NO_ARCS, Base, Pending, State, Status, Vertex, added
+from connect.config.cue.vertex import (
+    CYCLE,
+    NO_ARCS,
+    Base,
+    Pending,
+    State,
+    Status,
+    Vertex,
+    added,
+    structural_cycle,
+)
 
 __all__ = ["Unification"]
 
@@ -360,11 +370,7 @@ class Unification(Core):
             return []
         state = vertex.state
         if state is not None and state.cyclic and not state.non_cyclic:
-            error = Bottom(
-                Code.STRUCTURAL_CYCLE,
-                ("structural cycle: the value contains itself, without end",),
-                (vertex.span,),
-            )
+            error = structural_cycle(vertex.span)
             vertex.errors = [*vertex.errors, error]
             vertex.base = error
             vertex.arcs = NO_ARCS

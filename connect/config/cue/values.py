@@ -37,6 +37,9 @@ class Opaque(Protocol):
     @property
     def cue_kind(self) -> "Kind": ...
 
+    @property
+    def cue_text(self) -> str: ...
+
 
 Concrete: TypeAlias = (
     "bool | int | Decimal | str | bytes | list[Concrete] | dict[str, Concrete] | Opaque | None"

@@ -55,10 +55,18 @@ __all__ = [
     "Usage",
     "Vertex",
     "added",
+    "structural_cycle",
 ]
 
 CYCLE = Bottom(Code.CYCLE, ("cycle error: the value refers to itself",))
 """Stands for the value of a vertex while its conjuncts are unified."""
+
+
+def structural_cycle(span: Span | None) -> Bottom:
+    """Return the error of a value that nothing but itself is in ("Structural cycles")."""
+    message = "structural cycle: the value contains itself, without end"
+    return Bottom(Code.STRUCTURAL_CYCLE, (message,), (span,))
+
 
 Base: TypeAlias = (
     Scalar
@@ -128,6 +136,8 @@ class Vertex:
         base: the value, but for its arcs.
         errors: all that is wrong with it.
         closed: it is part of a definition.
+        constrained: how many of its structs there are up to the last that says something of
+            fields which it does not make.
         matched: how many of the parent's structs had their constraints applied.
         has_child_error: an error below it, other than an incomplete value.
     """
@@ -140,6 +150,7 @@ class Vertex:
         "close_tree",
         "closed",
         "conjuncts",
+        "constrained",
         "current",
         "errors",
         "home",
@@ -167,6 +178,7 @@ class Vertex:
         self.base: Base = None
         self.errors: Sequence[Bottom] = ()
         self.structs: Sequence[StructInfo] = ()
+        self.constrained = 0
         self.status = Status.UNPROCESSED
         self.state: State | None = None
         self.closed = False
@@ -189,6 +201,13 @@ class Vertex:
     def cue_kind(self) -> Kind:
         """The kinds, as functions see them."""
         return Kind(self.kind & Kind.TOP.value)
+
+    @property
+    def cue_text(self) -> str:
+        """The value as text, as functions see it that compare what is not concrete."""
+        from connect.config.cue.rendering import Writer  # which writes vertices
+
+        return Writer(short=False).text(self)
 
     @property
     def span(self) -> Span | None:
@@ -238,6 +257,7 @@ class Vertex:
         self.base = None
         self.errors = ()
         self.structs = ()
+        self.constrained = 0
         self.status = Status.UNPROCESSED
         self.state = None
         self.child_error = None
@@ -343,6 +363,11 @@ class State:
         return [*self.dynamics, *self.loops, *self.comprehensions, *self.expressions]
 
     @property
+    def endless(self) -> bool:
+        """Tell whether an operand, all of which comes from itself, is no atom."""
+        return self.cyclic and not self.non_cyclic and self.scalar is None
+
+    @property
     def done(self) -> bool:
         return not (self.expressions or self.dynamics or self.comprehensions or self.loops)
 
@@ -353,7 +378,7 @@ class State:
         vertex.home = source.home
         vertex.closed = source.closed
         vertex.structs = tuple(source.structs)
-        vertex.rejected = source.rejected
+        vertex.constrained = source.constrained
         vertex.status = Status.EVALUATING
         vertex.base = CYCLE
         for label, arc in source.arcs.items():

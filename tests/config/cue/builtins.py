@@ -16,6 +16,7 @@ class Undecided:
 
     def __init__(self, kind: Kind) -> None:
         self.cue_kind = kind
+        self.cue_text = str(kind)
 
 
 def builtin(path: str, name: str) -> Builtin:

@@ -8,6 +8,7 @@ import pytest
 
 from connect.config.cue import Budget, CueError, Fault, FaultKind, Source, compile_document
 from connect.config.cue.evaluator import Evaluator, deep_stack
+from tests.config.cue.evaluating import exported, refusal
 
 SECONDS = 20
 """More than a refusal may take on a machine that is busy; it takes one or two."""
@@ -104,6 +105,39 @@ def test_an_interpolation_is_refused_for_its_size() -> None:
 def test_a_document_of_many_fields_is_no_attack() -> None:
     text = '{"a": [' + ", ".join('{"b": 1, "c": "x"}' for _ in range(20_000)) + "]}"
     assert faults(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("operator", "operand", "result"),
+    [
+        (" + ", "1", "9000"),
+        (" & ", "1", "1"),
+        (" && ", "true", "true"),
+        (" | ", '"x"', '"x"'),
+    ],
+)
+def test_a_chain_of_operators_is_no_nesting(operator: str, operand: str, result: str) -> None:
+    assert exported(f"a: {operator.join([operand] * 9000)}") == f'{{"a":{result}}}'
+
+
+def test_a_chain_may_compare_with_bottom() -> None:
+    assert exported("a: b == _|_ && 1 + 1 == 2 && true\nb?: 1") == '{"a":true}'
+
+
+def test_a_failure_in_a_chain_is_that_of_all() -> None:
+    assert refusal('a: 1 + "x" + 1') == [
+        "1:4: a: invalid operands 1 and \"x\" to '+' (type int and string)"
+    ]
+
+
+def test_many_alternatives_are_no_attack() -> None:
+    alternatives = " | ".join(f'"x{number}"' for number in range(5000))
+    assert exported(f'a: *"x7" | {alternatives}') == '{"a":"x7"}'
+
+
+def test_many_conjuncts_with_a_field_each_are_no_attack() -> None:
+    text = "\n".join(f"a: x{number}: 1" for number in range(20_000))
+    assert exported(text).count("x") == 20_000
 
 
 def test_references_of_some_depth_are_no_attack() -> None:

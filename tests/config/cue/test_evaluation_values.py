@@ -238,6 +238,10 @@ WRONG = {
         "a: len([], 1)",
         ["1:4: a: too many arguments in call to len (have 2, want 1)"],
     ),
+    "a range as an operand": (
+        "_a: uint + 1",
+        ["1:5: _a: invalid operand uint ('+' requires concrete value)"],
+    ),
     "not enough arguments": (
         "a: close()",
         ["1:4: a: not enough arguments in call to close (have 0, want 1)"],
@@ -280,43 +284,6 @@ WRONG = {
 @pytest.mark.parametrize(("text", "faults"), WRONG.values(), ids=WRONG)
 def test_a_wrong_value(text: str, faults: list[str]) -> None:
     assert refusal(text) == faults
-
-
-CALLS = {
-    "a type as a value to be validated": (
-        'import "encoding/json"\na: json.Validate(int) & "1"',
-        '{"a":"1"}',
-    ),
-    "a struct as a value to be validated": (
-        'import "encoding/json"\na: json.Validate({b: int}) & "{\\"b\\": 1}"',
-        '{"a":"{\\"b\\": 1}"}',
-    ),
-    "a default as an argument": ("b: *[1] | [2, 3]\na: len(b)", '{"b":[1],"a":1}'),
-    "elements with defaults": (
-        'import "list"\na: list.Sum([*1 | 2, 3])',
-        '{"a":4}',
-    ),
-    "nested data": (
-        'import "encoding/json"\na: json.Marshal({b: [1, {c: null}], _d: 2})',
-        '{"a":"{\\"b\\":[1,{\\"c\\":null}]}"}',
-    ),
-}
-
-
-@pytest.mark.parametrize(("text", "result"), CALLS.values(), ids=CALLS)
-def test_a_call(text: str, result: str) -> None:
-    assert exported(text) == result
-
-
-def test_a_value_that_json_is_not() -> None:
-    (fault,) = refusal('import "encoding/json"\na: json.Validate(int) & "true"')
-    assert fault.startswith('2:25: a: invalid value "true" (does not satisfy')
-
-
-def test_data_that_is_not_concrete_is_not_written() -> None:
-    assert refusal('import "encoding/json"\n_b: int\na: json.Marshal({b: _b})') == [
-        "3:21: a: non-concrete value int"
-    ]
 
 
 def test_texts_in_messages_are_on_one_line() -> None:

@@ -12,6 +12,7 @@ from connect.config.cue.scanner import END, Scanner, Token
 from connect.config.cue.source import Source
 from tests.config.cue.reading import faults
 
+_EMPTY = "is an empty string and ends with"
 _UNINDENTED = "every line of this string must begin with the white space before its closing quotes"
 
 
@@ -191,6 +192,8 @@ class TestStrings:
             ('#"""\n \\n\\#n\n """#', "\\n\n"),
             ('"""\n a\n b"""', " a\n b"),
             ('"""\n  \n """', " "),
+            ('#""#', ""),
+            ('#"\\#"x""#', '"x"'),
         ],
     )
     def test_strings(self, text: str, string: str) -> None:
@@ -205,6 +208,7 @@ class TestStrings:
             (r"'\'\101'", b"'A"),
             ("'''\n  \\x41\n  b\n  '''", b"A\nb"),
             (r"#'\x41\#x41'#", rb"\x41A"),
+            ("##''##", b""),
         ],
     )
     def test_bytes(self, text: str, raw: bytes) -> None:
@@ -239,6 +243,9 @@ class TestStrings:
             ('"""\n  a\n b\n  """', f"3:1: {_UNINDENTED}"),
             ('"""\n\\(a)\n b\n """', f"2:1: {_UNINDENTED}"),
             ('"""a"""', '1:3: expected a line break behind """'),
+            ('#""x""#', f"""1:3: #"" {_EMPTY} '#'; a quote at the beginning is written \\#\""""),
+            ("##''x''##", f"1:3: ##'' {_EMPTY} '##'; a quote at the beginning is written \\##'"),
+            ("1 @a(#''x''#)", f"1:8: #'' {_EMPTY} '#'; a quote at the beginning is written \\#'"),
         ],
     )  # fmt: skip
     def test_malformed_strings(self, text: str, message: str) -> None:

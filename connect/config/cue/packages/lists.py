@@ -123,7 +123,10 @@ def _unique_items(values: list[Concrete]) -> bool:
 
 
 def _written(value: Concrete) -> object:
-    """Return what stands for the text of a value: v0.4.2 compares that, ``1`` with ``1.0`` too."""
+    """Return what stands for the text of a value: v0.4.2 compares that, ``1`` with ``1.0`` too.
+
+    Values that are not concrete have a text too: two elements `int` are the same.
+    """
     match value:
         case bool() | None | str() | bytes():
             return type(value), value
@@ -134,7 +137,7 @@ def _written(value: Concrete) -> object:
         case dict():
             return dict, *((label, _written(field)) for label, field in value.items())
         case _:
-            return value
+            return value.cue_text
 
 
 def _contains(values: list[Concrete], wanted: Concrete) -> bool:
@@ -259,12 +262,11 @@ def _sort(unify: Unify, values: list[Concrete], comparer: Concrete) -> list[Conc
 
 
 def _is_sorted(unify: Unify, values: list[Concrete], comparer: Concrete) -> bool:
+    """Tell whether no element is less than the one before; as of v0.4.2, without waiting."""
     less = _less(unify, comparer)
     try:
         pairs = pairwise(values)
         return not any(less(later, earlier) for earlier, later in pairs)
-    except NotConcrete:
-        raise
     except BuiltinError:
         return False
 
