@@ -34,6 +34,10 @@ FORWARD_GRACE = 5.0
 # Between WORKER_STATUS messages that are recorded (section 4).
 STATUS_SPACING = 2.0
 
+# How long the ack of a request that is on the wire is waited for once its connection
+# takes no more: the worker may run it already, and whoever got it next would run it again.
+ACK_GRACE = 1.0
+
 # A heartbeat is answered at the latest after this, although its write is not done.
 ANSWER_WITHIN = 1.0
 
@@ -163,8 +167,9 @@ class Connection:
                 case m.PhaseChanged(phase, reason):
                     self._note(phase, reason)
                 case m.RouteStopped():
-                    # A worker acks what it takes before it says that it takes no more.
-                    self.forwards.fail_all(in_doubt=False)
+                    self.forwards.fail_unsent()
+                    if len(self.forwards) and self._nursery is not None:
+                        self._nursery.start_soon(self._fail_forwards_later)
                 case m.StatusReceived(status):
                     if trio.current_time() - self._status_at >= STATUS_SPACING:
                         self._status_at = trio.current_time()
@@ -218,8 +223,19 @@ class Connection:
     def _fail_forwards(self) -> None:
         """Fail the forwards that await their ack, as the connection ends."""
         assert self.disconnect is not None
-        # A worker that closes its socket itself has acked what it took.
-        self.forwards.fail_all(in_doubt=self.disconnect.by is not m.Side.WORKER)
+        # A worker that closes its socket by itself has acked what it took. One that was told
+        # to leave may ack it over its next connection: the official SDK does.
+        left = self.disconnect.by is m.Side.WORKER and not self.machine.gateway_drains
+        self.forwards.fail_all(in_doubt=not left)
+
+    async def _fail_forwards_later(self) -> None:
+        """Fail what a worker that pauses has been sent, and has not acked a moment later.
+
+        Ack and pause may cross: a worker need not have said that it takes a request before
+        it says that it takes no more.
+        """
+        await trio.sleep(ACK_GRACE)
+        self.forwards.fail_all(in_doubt=False)
 
     def _acknowledged(self, request_id: str) -> None:
         if self.forwards.acknowledge(request_id):

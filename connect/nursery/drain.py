@@ -13,17 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import trio
 
 from connect.errors import StoreUnavailable
-from connect.nursery.connection import Connection
+from connect.nursery.connection import ACK_GRACE, Connection
 from connect.nursery.replies import ReplyKeeper
 from connect.nursery.services import Services
 from connect.protocol.lifecycle import DisconnectReason, DrainProgress, Side
 from connect.state.records import GatewayStatus
 
 __all__ = ["Drain"]
-
-# How long the ack of a request that is on the wire is waited for once its connection
-# drains: the worker may run it already, and whoever got it next would run it again.
-ACK_GRACE = 1.0
 
 # The part of `Timing.drain` in which all workers are told; the rest is each one's own.
 _TELLING = 0.5

@@ -140,6 +140,11 @@ class ConnectionMachine:
         return self.phase is Phase.READY
 
     @property
+    def gateway_drains(self) -> bool:
+        """Whether the worker has been told to leave, because the gateway drains."""
+        return self._gateway_drains
+
+    @property
     def awaits_drain_write(self) -> bool:
         """Whether a Forward should wait until DRAINING is stored before it fails."""
         return self.phase is Phase.DRAINING and self._gateway_drains

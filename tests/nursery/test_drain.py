@@ -219,6 +219,21 @@ async def test_a_forward_whose_request_has_left_may_be_acked_for_a_second_more(
         assert trio.current_time() - started < 1.2
 
 
+async def test_a_forward_is_in_doubt_when_a_worker_that_was_told_leaves_before_its_ack(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        results: list[object] = []
+        rig.nursery.start_soon(forwarding(rig, worker, "r1", results))
+        await worker.take_request()
+        rig.gateway.start_drain()
+        await worker.expect(Kind.GATEWAY_CLOSING)
+        await worker.socket.aclose(1000, "GATEWAY_DRAINING")
+        await trio.testing.wait_all_tasks_blocked()
+        assert results == [ForwardInDoubt]
+
+
 async def test_a_forward_whose_request_has_not_left_fails_when_the_drain_begins(
     autojump_clock: MockClock,
 ) -> None:
