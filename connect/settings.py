@@ -74,8 +74,9 @@ class Timing:
         handshake: from the opened socket to WORKER_CONNECT.
         write: for one write to a worker's socket.
         join: from WORKER_CONNECT until the worker is ready.
-        reader_stuck: that reading from a worker may pause because the store is slow.
-        drain: for connections to finish when the gateway ends.
+        reader_stuck: that reading from a worker may pause without anything that it sent
+            getting into the store.
+        drain: for connections and requests to finish when the service ends.
         drain_handover: how long a worker that was sent GATEWAY_CLOSING is still stored
             as READY, to reconnect elsewhere meanwhile.
         drain_alone: how long a connection without running requests is kept in a drain
@@ -165,6 +166,10 @@ class Limits:
             number.
         handshakes_per_second: connections per second that one gateway accepts, after a burst
             of as many; 0 means any number.
+        pending_sockets: sockets of one gateway whose request is not read and answered yet, and
+            as many that it has closed and whose peers have not; 0 means any number.
+        pending_sockets_per_address: the former from one address, unless it is a trusted
+            proxy's; 0 means any number.
         flaps: connections of one worker instance that may end young (see `Timing.stable`)
             before its next ones are put off; 0 means that none ever are.
         outbox_messages: requests that may wait for one socket; forwards fail at this mark,
@@ -177,6 +182,9 @@ class Limits:
             is left.
         kept_replies: replies that one gateway keeps while the state store is away.
         kept_reply_bytes: bytes of these; further ones are left to their workers to flush.
+        pushes: replies that one gateway pushes to executors at the same time, half of them to
+            one executor; executors find the others in the store.
+        push_bytes: bytes of these, half of them to one executor, which one reply may exceed.
         registrations: requests to the registration API that one gateway has in progress.
         closed_connections: ended connections that one gateway remembers.
         drain_rate: connections per second that a draining gateway sends away; more when
@@ -198,6 +206,8 @@ class Limits:
     connections_per_address: int = 10_000
     handshakes: int = 1000
     handshakes_per_second: int = 1000
+    pending_sockets: int = 2000
+    pending_sockets_per_address: int = 1000
     flaps: int = 20
     outbox_messages: int = 1024
     outbox_bytes: int = 64 * 1024 * 1024
@@ -205,6 +215,8 @@ class Limits:
     store_bytes_per_connection: int = 64 * 1024 * 1024
     kept_replies: int = 10_000
     kept_reply_bytes: int = 64 * 1024 * 1024
+    pushes: int = 1000
+    push_bytes: int = 64 * 1024 * 1024
     registrations: int = 16
     closed_connections: int = 10_000
     drain_rate: int = 500

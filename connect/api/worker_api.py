@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
+from urllib.parse import unquote
 
 import structlog
 import trio
@@ -132,7 +133,9 @@ class WorkerApi:
 
         It is saved as a reply over the socket is, and then pushed to the executor that
         waits for it; without the push, the executor finds it in the buffer. A reply that
-        nobody waits for is confirmed, and nothing else.
+        nobody waits for is confirmed, and nothing else; so is one to a request that another
+        worker has, where the sender says who it is (``X-Connect-Instance``): it is to give
+        the reply up. The message itself does not tell.
         """
         self._access.presented(request)
         body = await read_body(request, self._settings.limits.message_bytes)
@@ -145,12 +148,13 @@ class WorkerApi:
         if response.env_id != self._settings.tenant.env_id:
             status = 403 if response.env_id else 400
             raise ApiError(status, f"the environment {response.env_id!r} is not this one")
+        instance_id = unquote(request.headers.get("x-connect-instance", ""))
         saved = await self._store.responses.save(
-            response.env_id, response.request_id, body, running=False
+            response.env_id, response.request_id, body, instance_id=instance_id, running=False
         )
         log = _log.bind(request_id=response.request_id)
         if saved.refused is not None:
-            log.info("reply flushed that nobody waits for")
+            log.info("flushed reply not kept", why=saved.refused.name.lower())
         elif not saved.first:
             log.info("reply flushed again; the first one stays")
         elif saved.lease is not None and saved.lease.executor_host:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from connect.errors import ConfigurationError
 
-__all__ = ["Network", "client_address", "counted_address", "parse_networks"]
+__all__ = ["Network", "client_address", "counted_address", "is_trusted", "parse_networks"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -46,7 +46,7 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     """
     hops = [hop.strip() for hop in forwarded_for.split(",")]
     believed = peer
-    while hops and _is_trusted(believed, trusted):
+    while hops and is_trusted(believed, trusted):
         told = _parse(hops.pop())
         if told is None:  # nothing further can be known
             break
@@ -67,7 +67,8 @@ def counted_address(address: str) -> str:
     return str(parsed)
 
 
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether an address is that of a trusted proxy."""
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in trusted)
 

@@ -1,13 +1,15 @@
 """The limits on a gateway's connections: who may come in now, and who later.
 
-What is known of a socket before it becomes a WebSocket is checked by `Admission.enter`, and
-refused by an HTTP status; what the worker says of itself by `Place.admit`, and refused by
-closing the WebSocket. Workers take both for a reason to try again later.
+What is known of a socket before it becomes a WebSocket is checked by
+`Admission.awaiting_request` and `Admission.enter`, and refused by an HTTP status; what the
+worker says of itself by `Place.admit`, and refused by closing the WebSocket. Workers take
+both for a reason to try again later.
 """
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 import trio
@@ -62,6 +64,9 @@ class Admission:
         self._places = 0
         self._handshakes = 0
         self._addresses: Counter[str] = Counter()
+        self._pending = 0
+        self._pending_by_address: Counter[str] = Counter()
+        self._lingering = 0
         self._accounts: Counter[str] = Counter()
         self._flapping = FlappingWorkers()
         self._tokens = float("inf")
@@ -78,6 +83,61 @@ class Admission:
     def handshakes(self) -> int:
         """How many connections there are whose workers have not joined yet."""
         return self._handshakes
+
+    @property
+    def pending(self) -> int:
+        """How many sockets there are whose request is not read and answered yet."""
+        return self._pending
+
+    @contextmanager
+    def awaiting_request(self, address: str | None) -> Iterator[None]:
+        """Count a socket for as long as its request is read and answered.
+
+        Args:
+            address: of the socket's peer, as it is counted; None of a trusted proxy, which
+                has the sockets of many.
+
+        Raises:
+            LimitReached: TOO_MANY_HANDSHAKES or ADDRESS_FULL.
+        """
+        limits = self._settings().limits
+        if limits.pending_sockets and self._pending >= limits.pending_sockets:
+            raise self._refusal(
+                Syscode.TOO_MANY_HANDSHAKES,
+                f"this gateway awaits the requests of {self._pending} sockets, its limit",
+                _BUSY_SECONDS,
+            )
+        own = limits.pending_sockets_per_address
+        here = 0 if address is None else self._pending_by_address[address]
+        if own and here >= own:
+            raise self._refusal(
+                Syscode.ADDRESS_FULL,
+                f"{address} has {here} sockets whose requests are awaited, "
+                "the limit for one address",
+                _BUSY_SECONDS,
+            )
+        self._pending += 1
+        if address is not None:
+            self._pending_by_address[address] += 1
+        try:
+            yield
+        finally:
+            self._pending -= 1
+            if address is not None:
+                _less(self._pending_by_address, address)
+
+    @contextmanager
+    def lingering(self) -> Iterator[bool]:
+        """Count a socket that waits for its peer to close, if there is room; tell whether."""
+        limit = self._settings().limits.pending_sockets
+        if limit and self._lingering >= limit:
+            yield False
+            return
+        self._lingering += 1
+        try:
+            yield True
+        finally:
+            self._lingering -= 1
 
     def enter(self, address: str) -> "Place":
         """Admit a socket; whoever gets a place gives it back with `Place.leave`.

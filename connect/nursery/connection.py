@@ -431,7 +431,7 @@ class Connection:
         self.finished.set()
 
     async def _close_socket(self, disconnect: m.Disconnect) -> None:
-        if disconnect.code is None or disconnect.by is not m.Side.GATEWAY:
+        if disconnect.code is None or disconnect.by is not m.Side.GATEWAY or self.outbox.cut:
             return
         with trio.move_on_after(self.services.settings.timing.write):
             try:

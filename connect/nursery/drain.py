@@ -50,7 +50,7 @@ class Drain:
         self._closed = 0
         self._scope = trio.CancelScope()
         self._alone = False
-        self._began = trio.current_time()
+        self._began = self._next_closing = trio.current_time()
         self._deadline = self._began + services.settings.timing.drain
         self._ended: float | None = None
 
@@ -157,13 +157,19 @@ class Drain:
         told = trio.current_time()
         acks_until = told + ACK_GRACE
         alone_at = told + timing.drain_alone
+        closing_at: float | None = None
         handover_at = min(told + timing.drain_handover, deadline)
         connection.forwards.fail_unsent()
         while not connection.ending:
             now = trio.current_time()
             if now >= acks_until:
                 connection.forwards.fail_all(in_doubt=True)
-            if now >= deadline or (now >= alone_at and self._alone and connection.idle):
+            if now < alone_at or not self._alone or not connection.idle:
+                closing_at = None
+            elif closing_at is None:
+                closing_at = self._take_closing(now)
+            ends_at = deadline if closing_at is None else min(deadline, closing_at)
+            if now >= ends_at:
                 break
             if now >= handover_at and not connection.drain_stored.is_set():
                 await self._hand_over(connection)
@@ -171,12 +177,25 @@ class Drain:
             # Until a moment that is still to come, or something changes.
             moments = [at for at in (acks_until, alone_at, handover_at) if at > now]
             connection.changed = trio.Event()
-            with trio.move_on_at(min([deadline, *moments])):
+            with trio.move_on_at(min([ends_at, *moments])):
                 await connection.changed.wait()
         if not connection.ending:
             connection.forwards.fail_all(in_doubt=True)
             if not connection.drain_stored.is_set():
                 await self._hand_over(connection)
+
+    def _take_closing(self, now: float) -> float:
+        """Return a moment to close an idle connection at, when there is no other gateway.
+
+        That is found out for all connections at once; closed at once, their workers would
+        also come back at once. The moments keep to `Limits.drain_rate`, each at random.
+        """
+        rate = self._services.settings.limits.drain_rate
+        if not rate:
+            return now
+        begin = max(now, self._next_closing)
+        self._next_closing = begin + 1 / rate
+        return begin + random.random() / rate
 
     async def _hand_over(self, connection: Connection) -> None:
         with trio.move_on_after(self._services.settings.timing.cleanup):

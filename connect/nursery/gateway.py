@@ -136,7 +136,7 @@ class Gateway:
                 task_status.started()
                 interval = services.settings.timing.gateway_heartbeat
                 while True:
-                    await trio.sleep(interval if stored else min(interval, BEAT_AGAIN))
+                    await self._wait_to_beat(interval if stored else min(interval, BEAT_AGAIN))
                     # A draining gateway goes on beating: it still works.
                     stored = await self._beat()
         finally:
@@ -145,6 +145,17 @@ class Gateway:
                     await services.store.gateways.delete(services.gateway_id)
                 except StoreUnavailable as error:
                     services.log.warning("gateway not removed from the store", error=str(error))
+
+    async def _wait_to_beat(self, seconds: float) -> None:
+        """Wait so long, but no longer than until a store that is away is back.
+
+        Executors take a gateway for dead that did not beat for long, be it that it could not.
+        """
+        if not self.services.health.away:
+            await trio.sleep(seconds)
+        else:
+            with trio.move_on_after(seconds):
+                await self.services.health.wait_returned()
 
     async def _probe(self) -> None:
         """Ask the store for something that only one which takes writes can do."""

@@ -15,7 +15,13 @@ import trio
 import trio_websocket
 
 from connect.errors import LimitReached, Syscode
-from connect.nursery.addresses import Network, client_address, counted_address, parse_networks
+from connect.nursery.addresses import (
+    Network,
+    client_address,
+    counted_address,
+    is_trusted,
+    parse_networks,
+)
 from connect.nursery.admission import Place
 from connect.nursery.gateway import Gateway
 
@@ -51,11 +57,8 @@ async def serve_gateway(
 
     trusted = parse_networks(gateway.services.settings.listen.trusted_proxies)
 
-    def enter(stream: trio.SocketStream, head: _Head) -> Place:
-        return gateway.admission.enter(_origin(stream, head, trusted))
-
     async def handle(stream: trio.SocketStream) -> None:
-        await _handle(gateway, stream, ready, enter)
+        await _handle(gateway, stream, ready, trusted)
 
     await trio.serve_listeners(handle, list(listeners), handler_nursery=connections)
 
@@ -64,14 +67,12 @@ async def _handle(
     gateway: Gateway,
     stream: trio.SocketStream,
     ready: Callable[[], str | None],
-    enter: "_Enter",
+    trusted: Sequence[Network],
 ) -> None:
     log = gateway.services.log
     try:
         async with stream:
-            upgrade = None
-            with trio.move_on_after(gateway.services.settings.timing.handshake):
-                upgrade = await _read_upgrade(stream, ready, enter)
+            upgrade = await _await_upgrade(gateway, stream, ready, trusted)
             if upgrade is not None:
                 try:
                     await _serve_websocket(gateway, stream, *upgrade)
@@ -81,6 +82,34 @@ async def _handle(
         log.debug("socket lost", error=str(error))
     except Exception:  # the last resort: one socket ends, not the gateway
         log.exception("unforeseen failure at the gateway's port")
+
+
+async def _await_upgrade(
+    gateway: Gateway,
+    stream: trio.SocketStream,
+    ready: Callable[[], str | None],
+    trusted: Sequence[Network],
+) -> "tuple[_Prefixed, Place] | None":
+    """Do as `_read_upgrade` does, if there is room to wait for the request, and in time."""
+    peer = _peer(stream)
+
+    def enter(head: _Head) -> Place:
+        forwarded_for = head.header(b"x-forwarded-for").decode("latin-1")
+        return gateway.admission.enter(
+            counted_address(client_address(peer, forwarded_for, trusted))
+        )
+
+    waiting_for = None if is_trusted(peer, trusted) else counted_address(peer)
+    try:
+        with (
+            gateway.admission.awaiting_request(waiting_for),
+            trio.move_on_after(gateway.services.settings.timing.handshake),
+        ):
+            return await _read_upgrade(stream, ready, enter)
+    except LimitReached as refusal:
+        # Whatever it asks for. These few bytes fit into any socket, so nothing is waited for.
+        await stream.send_all(_limited(refusal).encode())
+    return None
 
 
 async def _read_upgrade(
@@ -96,21 +125,19 @@ async def _read_upgrade(
     if answer is None:
         assert isinstance(head, _Head)
         try:
-            return _Prefixed(stream, head.raw), enter(stream, head)
+            return _Prefixed(stream, head.raw), enter(head)
         except LimitReached as refusal:
             answer = _limited(refusal)
     await stream.send_all(answer.encode())
     return None
 
 
-def _origin(stream: trio.SocketStream, head: "_Head", trusted: Sequence[Network]) -> str:
-    """Return where the worker connects from, as connections are counted by it."""
+def _peer(stream: trio.SocketStream) -> str:
+    """Return the address at the other end."""
     try:
-        peer = str(stream.socket.getpeername()[0])
+        return str(stream.socket.getpeername()[0])
     except OSError as error:  # it is gone already
         raise trio.BrokenResourceError(str(error)) from error
-    forwarded_for = head.header(b"x-forwarded-for").decode("latin-1")
-    return counted_address(client_address(peer, forwarded_for, trusted))
 
 
 async def _serve_websocket(
@@ -123,7 +150,9 @@ async def _serve_websocket(
         if socket is not None:
             await gateway.serve_socket(socket, place)
         nursery.cancel_scope.cancel()
-    await _linger(stream)
+    with gateway.admission.lingering() as may:
+        if may:
+            await _linger(stream)
 
 
 async def _accept(
@@ -180,7 +209,7 @@ class _Answer:
         ).encode() + body
 
 
-_Enter = Callable[[trio.SocketStream, _Head], Place]
+_Enter = Callable[[_Head], Place]
 """Gives the socket of a request a place, or raises LimitReached."""
 
 

@@ -54,11 +54,15 @@ class Outbox:
         max_messages: data messages that may wait.
         max_bytes: bytes of data messages that may wait; one message always may.
         stalled_after: seconds that one write may take before no more requests are taken.
+
+    Attributes:
+        cut: whether a message was written in part only: what were written after it, the
+            worker would take for the rest of it.
     """
 
     __slots__ = (
         "_control", "_control_bytes", "_data", "_data_bytes", "_filled", "_full", "_max_bytes",
-        "_max_messages", "_stalled_after", "_write_began", "_written",
+        "_max_messages", "_stalled_after", "_write_began", "_written", "cut",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +78,7 @@ class Outbox:
         self._stalled_after = stalled_after
         self._write_began = float("inf")
         self._written: PendingForward | None = None
+        self.cut = False
         self._filled = trio.Event()
 
     def put_control(self, message: bytes) -> bool:
@@ -103,6 +108,7 @@ class Outbox:
 
     def write_cut(self) -> None:
         """Note that it is written in part only: the worker will never have it."""
+        self.cut = True
         if self._written is not None:
             self._written.sent = False
 

@@ -29,7 +29,9 @@ async def read(connection: Connection, table: ConnectionTable, keeper: ReplyKeep
     Control messages take effect at once. Storing replies and extending leases happens in
     tasks of their own, so that a slow store delays no heartbeat; when
     `Limits.store_tasks_per_connection` of them are busy, reading pauses, and after
-    `Timing.reader_stuck` without any of them finishing the connection ends.
+    `Timing.reader_stuck` without any of them finishing the connection ends. As long as some
+    finish, the store is slow and the reader not stuck, however long it waits for room: what
+    the worker sends meanwhile cannot be heard, and `watch` does not count that as silence.
 
     Args:
         table: where the connection is entered once its worker has joined.
@@ -77,6 +79,9 @@ async def _perform(
                 connection.background.start_soon(extend_lease, connection, effect)
         case m.Join(hello):
             await _join(connection, table, hello)
+        case m.HeartbeatReceived():
+            connection.store_slots.forget_pauses()
+            connection.apply((effect,))
         case _:
             connection.apply((effect,))
 
@@ -87,12 +92,9 @@ async def _store_slot(connection: Connection, size: int = 0) -> bool:
     This is where a reader can get stuck: the worker sends faster than the store takes it.
     """
     slots = connection.store_slots
-    while slots.full:
-        with trio.move_on_after(connection.services.settings.timing.reader_stuck) as scope:
-            await slots.wait_release()
-        if scope.cancelled_caught:
-            connection.apply(connection.machine.reader_stuck())
-            return False
+    if slots.full and not await slots.wait_room(connection.services.settings.timing.reader_stuck):
+        connection.apply(connection.machine.reader_stuck())
+        return False
     slots.take(size)
     return True
 

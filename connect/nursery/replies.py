@@ -11,6 +11,7 @@ import trio
 
 from connect.errors import StoreUnavailable
 from connect.nursery.connection import Connection
+from connect.nursery.pushes import Pushes
 from connect.nursery.services import Services
 from connect.protocol.envelope import encode_message, encode_reply_ack
 from connect.protocol.machine import ReplyReceived, Send
@@ -30,6 +31,9 @@ _AT_ONCE = 16
 _RETRY_MIN = 0.05
 _RETRY_MAX = 1.0
 
+# A kept reply that came again is acknowledged as often as it came, but no more often than this.
+_ACKS_AT_MOST = 16
+
 _REPLY_ACK = int(pb.GatewayMessageType.WORKER_REPLY_ACK)
 
 
@@ -40,11 +44,13 @@ class _Kept:
     Attributes:
         connection: the one to acknowledge it over: where it came from last.
         running: whether its worker was known to run the request when it came.
+        times: how often it came there, each to be acknowledged.
     """
 
     connection: Connection
     reply: ReplyReceived
     running: bool
+    times: int = 1
 
 
 class ReplyKeeper:
@@ -55,6 +61,7 @@ class ReplyKeeper:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._pushes = Pushes(services)
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._bytes = 0
         self._filled = trio.Event()
@@ -126,14 +133,17 @@ class ReplyKeeper:
         if not self._kept:
             self._filled = trio.Event()
             self._emptied.set()
-        pushes.start_soon(self._settle, kept.connection, kept.reply, saved)
+        pushes.start_soon(self._settle, kept.connection, kept.reply, saved, kept.times)
 
     def _keep_again(self, connection: Connection, reply: ReplyReceived) -> bool:
         """Whether the request's reply is kept already; it is acknowledged over this one."""
         kept = self._kept.get(_key(connection, reply))
-        if kept is not None:
-            kept.connection = connection
-        return kept is not None
+        if kept is None:
+            return False
+        if kept.connection is not connection:
+            kept.connection, kept.times = connection, 0
+        kept.times = min(kept.times + 1, _ACKS_AT_MOST)
+        return True
 
     def _hold(self, connection: Connection, reply: ReplyReceived, *, running: bool) -> None:
         if self._keep_again(connection, reply):
@@ -187,7 +197,11 @@ class ReplyKeeper:
             return None
 
     async def _settle(
-        self, connection: Connection, reply: ReplyReceived, saved: SavedResponse | None
+        self,
+        connection: Connection,
+        reply: ReplyReceived,
+        saved: SavedResponse | None,
+        times: int = 1,
     ) -> None:
         if saved is None:
             return
@@ -202,7 +216,8 @@ class ReplyKeeper:
             services.metrics.replies.labels("saved" if saved.first else "repeated").inc()
         if saved.refused is RefusedResponse.FOREIGN:
             return
-        connection.apply((Send(encode_message(_REPLY_ACK, encode_reply_ack(request_id))),))
+        ack = Send(encode_message(_REPLY_ACK, encode_reply_ack(request_id)))
+        connection.apply((ack,) * times)
         connection.forget_in_flight(request_id)
         lease = saved.lease
         # What is stored is the first one; whoever waits has been told of that.
@@ -211,7 +226,7 @@ class ReplyKeeper:
         port = lease.executor_port or DEFAULT_EXECUTOR_PORT
         told = False
         try:
-            told = await services.replies.reply(lease.executor_host, port, reply.response)
+            told = await self._pushes.push(lease.executor_host, port, reply.response)
         except Exception:  # the last resort: one push fails, not the gateway
             connection.log.exception("unforeseen failure of a push", request_id=request_id)
         if not told:

@@ -12,7 +12,10 @@ class StoreSlots:
         max_tasks, max_bytes: at these marks there is no room, until half is left of both.
     """
 
-    __slots__ = ("_bytes", "_full", "_max_bytes", "_max_tasks", "_released", "_tasks")
+    __slots__ = (
+        "_bytes", "_excused", "_full", "_max_bytes", "_max_tasks", "_paused_at", "_released",
+        "_tasks",
+    )  # fmt: skip
 
     def __init__(self, *, max_tasks: int, max_bytes: int) -> None:
         self._max_tasks = max_tasks
@@ -20,12 +23,30 @@ class StoreSlots:
         self._tasks = 0
         self._bytes = 0
         self._full = False
+        self._paused_at: float | None = None
+        self._excused = 0.0
         self._released: trio.Event | None = None  # there only while somebody waits
 
     @property
     def full(self) -> bool:
         """Whether nothing more should be taken in now."""
         return self._full
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the reader waits for room, and there is none."""
+        return self._full and self._paused_at is not None
+
+    @property
+    def paused(self) -> float:
+        """For how many seconds the reader has waited for room since `forget_pauses`."""
+        if self._paused_at is None:
+            return self._excused
+        return self._excused + trio.current_time() - self._paused_at
+
+    def forget_pauses(self) -> None:
+        """Count the seconds of `paused` anew."""
+        self._excused = 0.0
 
     def take(self, size: int) -> None:
         """Count a task that holds so many bytes; one may pass the mark, so take none when full."""
@@ -43,6 +64,26 @@ class StoreSlots:
         if self._released is not None:
             self._released.set()
             self._released = None
+
+    async def wait_room(self, patience: float) -> bool:
+        """Return once there is room; for the reader alone.
+
+        Args:
+            patience: seconds to wait for each task to be done.
+
+        Returns:
+            Whether there is room. False: there is none, and for so long no task was done.
+        """
+        self._paused_at = trio.current_time()
+        try:
+            while self._full:
+                with trio.move_on_after(patience) as scope:
+                    await self.wait_release()
+                if scope.cancelled_caught:
+                    return False
+            return True
+        finally:
+            self._excused, self._paused_at = self.paused, None
 
     async def wait_release(self) -> None:
         """Return when the next task is done."""

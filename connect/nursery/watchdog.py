@@ -12,7 +12,8 @@ async def watch(connection: Connection) -> None:
 
     WORKER_CONNECT has to come within `Timing.handshake`, and the worker has to be joined
     within `Timing.join` after that; from then on, more than `Timing.heartbeat_misses`
-    intervals without a heartbeat are too many (Connect protocol, sections 3 and 4).
+    intervals without a heartbeat are too many (Connect protocol, sections 3 and 4). Time in
+    which reading paused, as the store was slow, is not the worker's and does not count.
 
     The other deadlines stand where they may pass: that of writes in `pump`, that of
     taking up what the worker sent in `reader`.
@@ -26,9 +27,13 @@ async def watch(connection: Connection) -> None:
     connection.apply(connection.machine.join_timed_out())
 
     silence = timing.heartbeat_misses * timing.worker_heartbeat
+    slots = connection.store_slots
     while True:
+        if slots.pausing:
+            await slots.wait_release()
+            continue
         # A heartbeat moves the deadline; one wake-up per silence is enough to see it.
-        deadline = connection.last_heartbeat + silence
+        deadline = connection.last_heartbeat + silence + slots.paused
         if trio.current_time() > deadline:
             connection.apply(connection.machine.heartbeats_missed())
             return

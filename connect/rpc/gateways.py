@@ -33,7 +33,7 @@ class GatewayTable:
 
     Args:
         store: where gateways keep their records.
-        timing: `gateway_refresh` and `gateway_heartbeat` are used.
+        timing: `gateway_refresh`, `gateway_heartbeat` and `worker_heartbeat` are used.
         now: unix seconds.
     """
 
@@ -47,6 +47,17 @@ class GatewayTable:
         self._reads = 0
         self._reading = trio.Lock()
         self._outage = False
+        self._recovery_seconds = timing.worker_heartbeat
+        self._recovered_at = -float("inf")
+
+    @property
+    def recovering(self) -> bool:
+        """Whether the store has been away until a moment ago.
+
+        Gateways and connections that could not write their heartbeats, or whose records are
+        lost, then appear again one after the other, within a heartbeat of the workers.
+        """
+        return self._outage or (trio.current_time() - self._recovered_at < self._recovery_seconds)
 
     def live(self) -> LiveGateways:
         """Return the gateways that may get requests now (Connect protocol, section 5)."""
@@ -101,6 +112,7 @@ class GatewayTable:
             return
         if self._outage:
             log.info("gateway table refreshed again")
+            self._recovered_at = trio.current_time()
         self._outage = False
         self._gateways = {gateway.id: gateway for gateway in gateways}
 

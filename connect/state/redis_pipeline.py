@@ -33,7 +33,7 @@ Redial: TypeAlias = Callable[[float], Awaitable[Connection]]
 
 _CHUNK = 65536
 _BACKOFF_MIN = 0.05  # seconds
-_BACKOFF_MAX = 2.0  # seconds
+_BACKOFF_MAX = 0.5  # seconds; a server that is back must not wait for its clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The worker API: where connections begin, and where replies go when none is left."""
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -27,6 +27,7 @@ class WorkerApi:
         url: its base, such as ``http://127.0.0.1:8288``.
         signing_key: ``signkey-<env>-<hex>``; only its hash is ever sent.
         env: a branch environment's name.
+        instance_id: whose replies are flushed; None leaves that open.
         timeout: seconds for one request.
 
     Raises:
@@ -34,7 +35,13 @@ class WorkerApi:
     """
 
     def __init__(
-        self, url: str, *, signing_key: str | None, env: str | None, timeout: float
+        self,
+        url: str,
+        *,
+        signing_key: str | None,
+        env: str | None,
+        instance_id: str | None = None,
+        timeout: float,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -47,6 +54,9 @@ class WorkerApi:
             headers["authorization"] = f"Bearer {hash_signing_key(signing_key)}"
         if env is not None:
             headers["x-inngest-env"] = env
+        if instance_id is not None:
+            # By this the API knows replies to requests that another worker has meanwhile.
+            headers["x-connect-instance"] = quote(instance_id, safe="")
         self._headers = headers
         self._timeout = timeout
 

@@ -99,10 +99,16 @@ class Worker:
     ) -> None:
         self._timing = timing or WorkerTiming()
         self._apps = _by_name([apps] if isinstance(apps, App) else list(apps))
-        self._api = WorkerApi(api_url, signing_key=signing_key, env=env, timeout=self._timing.api)
+        self.instance_id = instance_id or new_instance_id()
+        self._api = WorkerApi(
+            api_url,
+            signing_key=signing_key,
+            env=env,
+            instance_id=self.instance_id,
+            timeout=self._timing.api,
+        )
         if max_concurrency is not None and max_concurrency < 1:
             raise ConfigurationError(f"a worker's concurrency must be positive: {max_concurrency}")
-        self.instance_id = instance_id or new_instance_id()
         self._max_concurrency = max_concurrency
         self._env = env
         self._manual_ready = manual_ready

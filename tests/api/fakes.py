@@ -53,6 +53,7 @@ class Store:
         down: every method raises StoreUnavailable.
         slow: seconds that a ping takes.
         over: whether nobody waits for replies any more.
+        holder: the instance id of the worker that has every request; empty if unknown.
     """
 
     all_gateways: list[GatewayRecord] = field(default_factory=lambda: [gateway()])
@@ -65,6 +66,7 @@ class Store:
     broken: bool = False
     slow: float = 0.0
     over: bool = False
+    holder: str = ""
 
     @property
     def gateways(self) -> "Store":
@@ -106,6 +108,8 @@ class Store:
         self.check()
         if self.over and not running:
             return SavedResponse(first=False, lease=None, refused=RefusedResponse.LATE)
+        if instance_id and self.holder not in ("", instance_id):
+            return SavedResponse(first=False, lease=self.lease, refused=RefusedResponse.FOREIGN)
         first = (env_id, request_id) not in self.saved
         self.saved.setdefault((env_id, request_id), response)
         return SavedResponse(first, self.lease)

@@ -258,6 +258,30 @@ async def test_a_flushed_reply_that_nobody_waits_for_is_confirmed_and_not_kept(
     assert (store.saved, api.replies.pushed) == ({}, [])
 
 
+async def test_a_flushed_reply_to_another_workers_request_is_confirmed_and_not_kept(
+    mock_clock: MockClock,
+) -> None:
+    store = Store(holder="wörker-2", lease=LEASE)
+    async with open_api(store) as api:
+        response = await api.client.post(
+            FLUSH, content=REPLY, headers={"x-connect-instance": "worker-1"}
+        )
+
+    assert pb.FlushResponse().parse(response.content).request_id == "r1"
+    assert (store.saved, api.replies.pushed) == ({}, [])
+
+
+@pytest.mark.parametrize("headers", [{"x-connect-instance": "w%C3%B6rker-2"}, {}])
+async def test_a_flushed_reply_counts_of_the_right_worker_and_of_one_that_does_not_say_who_it_is(
+    headers: dict[str, str], mock_clock: MockClock
+) -> None:
+    store = Store(holder="wörker-2", lease=LEASE)
+    async with open_api(store) as api:
+        await api.client.post(FLUSH, content=REPLY, headers=headers)
+
+    assert store.saved == {(DEVELOPMENT_ENV_ID, "r1"): REPLY}
+
+
 def with_account_limit(limit: int) -> Settings:
     return Settings(limits=Limits(connections_per_account=limit))
 

@@ -97,6 +97,59 @@ async def test_a_handshake_that_fails_makes_room_for_another(mock_clock: MockClo
     door.enter()
 
 
+async def test_sockets_whose_request_is_awaited_are_bounded(mock_clock: MockClock) -> None:
+    door = Door(pending_sockets=1)
+    with (
+        door.admission.awaiting_request(HERE),
+        pytest.raises(LimitReached) as caught,
+        door.admission.awaiting_request(THERE),
+    ):
+        raise AssertionError("let in")
+    assert caught.value.code == Syscode.TOO_MANY_HANDSHAKES
+    assert caught.value.message == "this gateway awaits the requests of 1 sockets, its limit"
+    with door.admission.awaiting_request(HERE):
+        pass
+
+
+async def test_an_address_has_its_share_of_sockets_whose_request_is_awaited(
+    mock_clock: MockClock,
+) -> None:
+    door = Door(pending_sockets_per_address=1)
+    with (
+        door.admission.awaiting_request(HERE),
+        door.admission.awaiting_request(THERE),
+        pytest.raises(LimitReached) as caught,
+        door.admission.awaiting_request(HERE),
+    ):
+        raise AssertionError("let in")
+    assert caught.value.code == Syscode.ADDRESS_FULL
+    assert caught.value.message == (
+        "192.0.2.1 has 1 sockets whose requests are awaited, the limit for one address"
+    )
+    with door.admission.awaiting_request(HERE):
+        pass
+
+
+async def test_a_trusted_proxys_sockets_have_no_share_to_keep(mock_clock: MockClock) -> None:
+    door = Door(pending_sockets_per_address=1)
+    with door.admission.awaiting_request(None), door.admission.awaiting_request(None):
+        pass
+
+
+async def test_sockets_that_linger_are_bounded_too(mock_clock: MockClock) -> None:
+    door = Door(pending_sockets=1)
+    with door.admission.lingering() as first, door.admission.lingering() as second:
+        assert (first, second) == (True, False)
+    with door.admission.lingering() as again:
+        assert again
+
+
+async def test_sockets_that_linger_keep_no_request_away(mock_clock: MockClock) -> None:
+    door = Door(pending_sockets=1)
+    with door.admission.lingering() as lingers, door.admission.awaiting_request(HERE):
+        assert lingers
+
+
 async def test_handshakes_begin_at_a_rate_after_a_burst(mock_clock: MockClock) -> None:
     door = Door(handshakes_per_second=10)
     for _ in range(10):
@@ -135,6 +188,8 @@ async def test_zero_is_no_limit(mock_clock: MockClock) -> None:
         connections_per_account=0,
         handshakes=0,
         handshakes_per_second=0,
+        pending_sockets=0,
+        pending_sockets_per_address=0,
         flaps=0,
     )
     for _ in range(100):

@@ -152,6 +152,26 @@ async def test_a_worker_that_stops_reading_is_closed_at_the_write_deadline(
         assert connection.disconnect.reason is DisconnectReason.WRITE_STALLED
 
 
+async def test_nothing_is_written_after_a_message_that_was_cut(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        connection = connection_of(rig, worker)
+        await full_pipe(rig, worker)
+        written: list[object] = []
+
+        async def note(*words: object) -> None:
+            written.append(words)
+
+        connection.outbox.put_control(b"last words")
+        connection.apply(connection.machine.heartbeats_missed())
+        connection.socket.send_message = note  # type: ignore[method-assign,assignment] # there is room again
+        connection.socket.aclose = note  # type: ignore[method-assign,assignment] # watched
+        await connection.finished.wait()
+        assert connection.disconnect is not None
+        assert connection.disconnect.reason is DisconnectReason.CONSECUTIVE_HEARTBEATS_MISSED
+        assert written == []
+
+
 async def test_of_the_requests_for_a_worker_that_stops_reading_only_the_sent_are_in_doubt(
     autojump_clock: MockClock,
 ) -> None:

@@ -187,6 +187,68 @@ async def test_workers_that_do_not_leave_are_closed_at_the_drain_rate_too(
             assert sum(second <= at < second + 1 for at in ends) == pytest.approx(10, abs=1)
 
 
+async def test_when_the_other_gateway_dies_idle_connections_are_closed_at_the_drain_rate(
+    autojump_clock: MockClock,
+) -> None:
+    settings = with_timing(drain=60.0)
+    settings = replace(settings, limits=replace(settings.limits, drain_rate=10))
+    async with open_rig(settings) as rig:
+        rig.nursery.start_soon(lambda: another_gateway(rig, until=7))
+        workers = [await rig.worker(instance_id=str(number)) for number in range(50)]
+        for worker in workers:
+            rig.nursery.start_soon(worker.keep_alive)
+        started = trio.current_time()
+        await rig.gateway.drain()
+        ends = [
+            closed.transitions[-2].at - (now() - trio.current_time()) - started
+            for closed in rig.gateway.closed_connections()
+        ]
+        first = min(ends)
+        assert first == pytest.approx(16, abs=1.5)  # two intervals after its last heartbeat
+        for second in range(5):
+            part = sum(first + second <= at < first + second + 1 for at in ends)
+            assert part == pytest.approx(10, abs=2)
+        gaps = {round(after - before, 3) for before, after in pairwise(sorted(ends))}
+        assert len(gaps) > 20
+
+
+async def test_without_a_rate_idle_connections_are_closed_at_once_when_the_other_gateway_dies(
+    autojump_clock: MockClock,
+) -> None:
+    settings = with_timing(drain=60.0)
+    settings = replace(settings, limits=replace(settings.limits, drain_rate=0))
+    async with open_rig(settings) as rig:
+        rig.nursery.start_soon(lambda: another_gateway(rig, until=7))
+        workers = [await rig.worker(instance_id=str(number)) for number in range(5)]
+        for worker in workers:
+            rig.nursery.start_soon(worker.keep_alive)
+        await rig.gateway.drain()
+        ends = [closed.transitions[-2].at for closed in rig.gateway.closed_connections()]
+        assert max(ends) == pytest.approx(min(ends), abs=0.01)
+
+
+async def test_a_connection_that_gets_busy_before_its_moment_is_not_closed_with_the_idle_ones(
+    autojump_clock: MockClock,
+) -> None:
+    settings = with_timing(drain=60.0)
+    settings = replace(settings, limits=replace(settings.limits, drain_rate=1))
+    async with open_rig(settings) as rig:
+        rig.nursery.start_soon(lambda: another_gateway(rig, until=7))
+        workers = [await rig.worker(instance_id=str(number)) for number in range(10)]
+        for worker in workers:
+            rig.nursery.start_soon(worker.keep_alive)
+        rig.gateway.start_drain()
+        await trio.sleep(18)
+        waiting = [w for w in workers if rig.gateway.table.get(w.connection_id)]
+        busy = connection_of(rig, waiting[-1])
+        busy.touch_in_flight("r1")
+        await trio.sleep(12)
+        assert not busy.ending
+        busy.forget_in_flight("r1")
+        await trio.sleep(2)
+        assert busy.ending
+
+
 async def test_a_worker_that_has_not_been_told_yet_goes_on_taking_requests(
     autojump_clock: MockClock,
 ) -> None:

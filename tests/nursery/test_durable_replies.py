@@ -130,6 +130,42 @@ async def test_a_reply_that_comes_again_over_a_new_connection_is_acknowledged_th
         assert await stored(rig) == b'"first"'
 
 
+async def acks_after_an_outage(rig: Rig, worker: Peer, times: int) -> list[str]:
+    """Have a reply come so often while the store is away; return what is acknowledged later."""
+    await rig.lease("r1")
+    rig.outages.down = True
+    for _ in range(times):
+        await worker.reply("r1")
+        await wait_all_tasks_blocked()
+    rig.outages.down = False
+    return await acks(worker, seconds=5)
+
+
+async def test_a_kept_reply_is_acknowledged_as_often_as_it_came(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        assert await acks_after_an_outage(rig, worker, 3) == ["r1"] * 3
+        assert counted(rig, "saved") == 1
+
+
+async def test_the_acknowledgements_of_a_kept_reply_are_bounded(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        assert await acks_after_an_outage(rig, worker, 30) == ["r1"] * 16
+
+
+async def test_a_kept_reply_is_acknowledged_over_a_new_connection_as_often_as_it_came_there(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        old, new = await rig.worker(), await rig.worker()
+        rig.outages.down = True
+        for _ in range(2):
+            await old.reply("r1")
+            await wait_all_tasks_blocked()
+        assert await acks_after_an_outage(rig, new, 1) == ["r1"]
+
+
 async def test_a_push_that_fails_in_an_unforeseen_way_costs_neither_reply_nor_gateway(
     autojump_clock: MockClock,
 ) -> None:

@@ -262,6 +262,75 @@ async def test_too_many_handshakes_get_503(limits: dict[str, int], code: str) ->
         assert body_of(answer)["code"] == code
 
 
+@pytest.mark.parametrize(
+    ("limit", "status", "code"),
+    [
+        ("pending_sockets", b"503", Syscode.TOO_MANY_HANDSHAKES),
+        ("pending_sockets_per_address", b"429", Syscode.ADDRESS_FULL),
+    ],
+)
+async def test_sockets_that_say_nothing_are_bounded(limit: str, status: bytes, code: str) -> None:
+    async with open_port(with_limits(**{limit: 2})) as port:
+        for _ in range(2):
+            port.rig.nursery.start_soon(port.ask, b"GET")
+        await pending(port, 2)
+        answer = await port.ask(b"")
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert body_of(answer)["code"] == code
+
+
+async def test_a_trusted_proxys_sockets_may_all_be_silent() -> None:
+    settings = with_proxies(with_limits(pending_sockets_per_address=1), ("127.0.0.1",))
+    async with open_port(settings) as port:
+        port.rig.nursery.start_soon(port.ask, b"GET")
+        await pending(port, 1)
+        assert (await port.get("/ready")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_socket_whose_request_has_come_is_pending_no_more() -> None:
+    async with open_port(with_limits(pending_sockets=1)) as port, open_peer(port) as peer:
+        await peer.expect(Kind.GATEWAY_HELLO)
+        async with open_peer(port) as other:
+            await other.expect(Kind.GATEWAY_HELLO)
+
+
+async def silent_worker(port: Port) -> trio.SocketStream:
+    """Open a WebSocket and say nothing, until the gateway has closed its side."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port.number)
+    lines = ["GET /v0/connect HTTP/1.1", *(f"{name}: {value}" for name, value in UPGRADE.items())]
+    await stream.send_all("\r\n".join([*lines, "", ""]).encode())
+    async for _ in stream:
+        pass
+    return stream
+
+
+async def is_read(stream: trio.SocketStream) -> bool:
+    """Whether there is still somebody at the other end."""
+    try:
+        for _ in range(3):
+            await stream.send_all(b"x")
+            await trio.sleep(0.05)
+    except trio.BrokenResourceError:
+        return False
+    return True
+
+
+async def test_sockets_that_linger_are_bounded() -> None:
+    settings = with_limits(pending_sockets=1)
+    quick = replace(settings.timing, handshake=0.1, write=0.1)
+    async with open_port(replace(settings, timing=quick)) as port:
+        with trio.fail_after(10):
+            first, second = await silent_worker(port), await silent_worker(port)
+        async with first, second:
+            assert [await is_read(first), await is_read(second)] == [True, False]
+
+
+async def pending(port: Port, count: int) -> None:
+    with trio.fail_after(10):
+        while port.rig.gateway.admission.pending != count:
+            await trio.sleep(0.01)
+
+
 async def test_a_full_gateway_still_answers_whoever_asks_for_its_health() -> None:
     async with open_port(with_limits(connections=1)) as port, open_peer(port) as peer:
         await peer.expect(Kind.GATEWAY_HELLO)

@@ -17,6 +17,7 @@ from tests.nursery.rig import (
     Kind,
     Peer,
     Rig,
+    now,
     open_rig,
     with_limits,
     with_timing,
@@ -203,6 +204,19 @@ async def test_a_handshake_fails_at_once_when_the_store_has_had_no_connection_fo
         assert closed == (1011, Syscode.INTERNAL_ERROR)
         assert seconds < 0.1
         assert "upsert" not in rig.outages.calls
+
+
+async def test_a_gateway_beats_at_once_when_the_store_is_back(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        rig.outages.down = True
+        await worker.heartbeat()
+        await trio.sleep(30)
+        rig.outages.down = False
+        await rig.services.health.wait_returned()
+        await trio.sleep(0.02)
+        [record] = await rig.store.gateways.all()
+        assert now() * 1000 - record.last_heartbeat_ms < 50
 
 
 async def test_readiness_tells_after_two_seconds_without_a_connection_to_the_store(

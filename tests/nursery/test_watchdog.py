@@ -165,6 +165,45 @@ async def test_a_reader_that_pauses_and_goes_on_is_not_stuck(autojump_clock: Moc
         assert await reasons(rig) == []
 
 
+async def test_a_worker_is_not_blamed_for_heartbeats_that_a_slow_store_keeps_from_being_read(
+    autojump_clock: MockClock,
+) -> None:
+    async with slow_saves(9) as (rig, worker):
+        for number in range(10):
+            await worker.reply(f"r{number}")
+        rig.nursery.start_soon(worker.keep_alive)
+        for _ in range(9):  # the last is read when the heartbeats are
+            await worker.expect(Kind.WORKER_REPLY_ACK)
+        assert trio.current_time() > 80
+        await worker.expect(Kind.GATEWAY_HEARTBEAT)
+        assert await reasons(rig) == []
+
+
+async def test_silence_counts_from_the_end_of_a_pause_on_as_it_did_before(
+    autojump_clock: MockClock,
+) -> None:
+    async with slow_saves(9) as (_, worker):
+        await trio.sleep(30)
+        for number in range(10):
+            await worker.reply(f"r{number}")
+        paused = 81.0  # all but the first wait for the one before
+        assert (await worker.closed())[1] == "CONSECUTIVE_HEARTBEATS_MISSED"
+        assert trio.current_time() == pytest.approx(50 + paused, abs=0.1)
+
+
+async def test_a_heartbeat_ends_what_a_pause_excuses(autojump_clock: MockClock) -> None:
+    async with slow_saves(9) as (_, worker):
+        for number in range(4):
+            await worker.reply(f"r{number}")
+        await worker.heartbeat()
+        while (await worker.receive())[0] != Kind.GATEWAY_HEARTBEAT:
+            pass
+        beaten = trio.current_time()
+        assert beaten == pytest.approx(27, abs=0.1)
+        await worker.closed()
+        assert trio.current_time() - beaten == pytest.approx(50, abs=0.1)
+
+
 async def test_what_the_watchdog_closes_is_stored_as_disconnecting_before_it_is_removed(
     autojump_clock: MockClock,
 ) -> None:

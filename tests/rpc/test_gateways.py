@@ -82,6 +82,25 @@ async def test_the_last_table_outlasts_an_outage_that_is_logged_once(
     ]
 
 
+async def test_the_store_is_recovering_until_a_heartbeat_of_workers_after_an_outage(
+    autojump_clock: MockClock,
+) -> None:
+    store = FakeGateways([gateway("a")])
+    gateways = table(store)
+    await gateways.refresh()
+    told = [gateways.recovering]
+    store.error = StoreUnavailable("down")
+    await gateways.refresh()
+    told.append(gateways.recovering)
+    store.error = None
+    await gateways.refresh()
+    await trio.sleep(9.9)
+    told.append(gateways.recovering)
+    await trio.sleep(0.2)
+    told.append(gateways.recovering)
+    assert told == [False, True, True, False]
+
+
 async def test_looking_again_reads_at_once(autojump_clock: MockClock) -> None:
     store = FakeGateways()
     await table(store).look_again()

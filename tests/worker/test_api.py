@@ -40,8 +40,8 @@ async def test_a_reply_that_cannot_be_taken_is_given_up(status: int) -> None:
         assert not await api.flush(client, b"")
 
 
-async def test_no_connection_to_the_api_is_kept() -> None:
-    api = WorkerApi("http://host", signing_key=None, env=None, timeout=1)
+async def flushed(api: WorkerApi) -> httpx.Request:
+    """Flush a reply; return what the API is asked."""
     asked: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -50,5 +50,22 @@ async def test_no_connection_to_the_api_is_kept() -> None:
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         await api.flush(client, b"")
+    return asked[0]
 
-    assert asked[0].headers["connection"] == "close"
+
+async def test_no_connection_to_the_api_is_kept() -> None:
+    api = WorkerApi("http://host", signing_key=None, env=None, timeout=1)
+
+    assert (await flushed(api)).headers["connection"] == "close"
+
+
+async def test_a_flushed_reply_says_whose_it_is_in_characters_that_a_header_may_have() -> None:
+    api = WorkerApi("http://host", signing_key=None, env=None, instance_id="wörker 2", timeout=1)
+
+    assert (await flushed(api)).headers["x-connect-instance"] == "w%C3%B6rker%202"
+
+
+async def test_a_flushed_reply_of_nobody_in_particular_names_nobody() -> None:
+    api = WorkerApi("http://host", signing_key=None, env=None, timeout=1)
+
+    assert "x-connect-instance" not in (await flushed(api)).headers
