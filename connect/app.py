@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -40,6 +40,7 @@ from connect.rpc.executor import Executor
 from connect.rpc.executor_streams import ExecutorStreams
 from connect.rpc.gateway_service import gateway_handlers
 from connect.runs.runner import Runner
+from connect.service import Addresses, Service
 from connect.settings import Role, Settings
 from connect.signals import hangups, termination
 from connect.state.collector import CollectionReport, collect
@@ -52,84 +53,6 @@ __all__ = ["Addresses", "Service", "open_service", "serve_until_signal"]
 
 # A backlog long enough for the reconnects after another gateway's end.
 BACKLOG = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where a service really listens; None for roles that run elsewhere."""
-
-    api: str | None = None
-    gateway: str | None = None
-    gateway_rpc: str | None = None
-    executor_rpc: str | None = None
-    admin: str | None = None
-
-    def as_json(self) -> dict[str, str]:
-        """Return the addresses by name, without those of other roles."""
-        named = {
-            "api": self.api,
-            "gateway": self.gateway,
-            "gateway_rpc": self.gateway_rpc,
-            "executor_rpc": self.executor_rpc,
-            "admin": self.admin,
-        }
-        return {name: address for name, address in named.items() if address is not None}
-
-
-class Service:
-    """A running service, inside `open_service`.
-
-    Attributes:
-        addresses: where it listens.
-        settings: what it was built from, and given since.
-        reloads: its settings and function definitions, to be given anew.
-        gateway: the gateway, where that role runs here.
-        accepting: the scope of accepting workers' sockets.
-    """
-
-    def __init__(self, reloads: Reloadable, log: FilteringBoundLogger) -> None:
-        self.settings = reloads.settings
-        self.reloads = reloads
-        self.addresses = Addresses()
-        self._log = log
-        self.gateway: Gateway | None = None
-        self.accepting = trio.CancelScope()
-        self._stopping = False
-
-    def note(self, **addresses: str) -> None:
-        """Add addresses that are bound now, by their names in `Addresses`."""
-        self.addresses = replace(self.addresses, **addresses)
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the service is coming to its end."""
-        return self._stopping
-
-    def not_ready(self) -> str | None:
-        """Say why the service takes no work, or None."""
-        if self._stopping:
-            return "the service is stopping"
-        if self.gateway is not None and self.gateway.draining:
-            return "the gateway is draining"
-        if self.gateway is not None and self.gateway.store_away:
-            return "the gateway gets no answer from the state store"
-        return None
-
-    async def stop(self) -> None:
-        """End in order: be not ready, send workers away, close the gateway's port.
-
-        Returns when the last worker connection is gone, at most `Timing.drain` and a few
-        cleanup deadlines later. Until then the gateway's port answers: not ready, and
-        that the gateway closes. Everything else of the service goes on until the block
-        of `open_service` ends.
-        """
-        if self._stopping:
-            return
-        self._stopping = True
-        self._log.info("stopping")
-        if self.gateway is not None:
-            await self.gateway.drain()
-        self.accepting.cancel()
 
 
 @asynccontextmanager
@@ -200,6 +123,7 @@ async def open_service(
             executor = await stack.enter_async_context(
                 Executor(store, settings=settings, now=now, bridge=bridge)
             )
+            service.executor = executor
             service.note(executor_rpc="{}:{}".format(*executor.address))
         client = None
         if Role.GATEWAY in settings.roles and settings.tenant.register_url is not None:
@@ -349,13 +273,15 @@ class _Parts:
                 self.metrics.request_seconds.observe(trio.current_time() - started)
             return response
 
+        runner = Runner(self.store.apps, execute, settings=self.settings, now=self.now)
+        self.service.runner = runner
         app = create_api(
             self.store,
             settings=self.settings,
             keys=self.keys,
             tokens=self.tokens,
             replies=replies,
-            runner=Runner(self.store.apps, execute, settings=self.settings, now=self.now),
+            runner=runner,
             nursery=serving,
             event_keys=self.settings.tenant.event_keys,
             ready=self.service.not_ready,
@@ -363,7 +289,8 @@ class _Parts:
             now=self.now,
         )
         bound = bind(listen.host, listen.api_port, "the API")
-        host, port = await serving.start(serve_http, app, bound)
+        serve = partial(serve_http, app, bound, deadline=lambda: self.service.deadline)
+        host, port = await serving.start(serve)
         self.service.note(api=f"http://{_dialable(host)}:{port}")
 
     async def start_admin(self, watched: trio.Nursery, bound: socket.socket) -> None:

@@ -9,13 +9,19 @@ from enum import StrEnum
 __all__ = [
     "ConfigurationError",
     "ConnectError",
+    "ExecutorClosing",
     "LimitReached",
     "MalformedMessage",
     "RegistrationUnavailable",
     "StoreUnavailable",
     "Syscode",
     "SyscodeError",
+    "TryLater",
 ]
+
+# When whoever asked an executor that ends should ask again, in seconds: whatever balances
+# the load has taken it out by then.
+_NEXT_EXECUTOR_SECONDS = 1.0
 
 
 class Syscode(StrEnum):
@@ -47,6 +53,7 @@ class Syscode(StrEnum):
     WORKER_STOPPED_RESPONDING = "connect_worker_stopped_responding"
     REQUEST_TOO_LONG = "request_too_long"
     EXECUTOR_AT_CAPACITY = "connect_executor_at_capacity"
+    EXECUTOR_CLOSING = "connect_executor_closing"
 
 
 class ConnectError(Exception):
@@ -70,8 +77,8 @@ class SyscodeError(ConnectError):
         return f"{self.code}: {self.message}"
 
 
-class LimitReached(SyscodeError):
-    """Something is refused because of a limit, and may be taken later.
+class TryLater(SyscodeError):
+    """Something is refused now, and may be taken later, or elsewhere.
 
     Attributes:
         retry_after: seconds after which another attempt may do better.
@@ -80,6 +87,21 @@ class LimitReached(SyscodeError):
     def __init__(self, code: Syscode, message: str, *, retry_after: float) -> None:
         super().__init__(code, message)
         self.retry_after = retry_after
+
+
+class LimitReached(TryLater):
+    """Something is refused because of a limit."""
+
+
+class ExecutorClosing(TryLater):
+    """An executor comes to its end: it takes no more calls, or hands one over.
+
+    Another executor may be asked for the same request id at once: if a worker has the
+    request, it is not sent again.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Syscode.EXECUTOR_CLOSING, message, retry_after=_NEXT_EXECUTOR_SECONDS)
 
 
 class MalformedMessage(ConnectError):

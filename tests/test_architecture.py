@@ -28,9 +28,10 @@ BELOW = {
     "harness": {"errors"},
     "signals": set(),
     "reloading": {"errors", "settings", "metrics", "config"},
+    "service": {"nursery", "rpc", "runs", "reloading"},
     "app": {
         "errors", "settings", "metrics", "protocol", "config", "state", "nursery", "rpc", "runs",
-        "api", "signals", "reloading",
+        "api", "signals", "reloading", "service",
     },
     "cli": {
         "app", "errors", "settings", "logs", "memory", "protocol", "config", "worker", "demo",

@@ -18,7 +18,13 @@ from connect.api.http import (
     read_body,
     store_unavailable,
 )
-from connect.errors import LimitReached, StoreUnavailable, Syscode, SyscodeError
+from connect.errors import (
+    ExecutorClosing,
+    StoreUnavailable,
+    Syscode,
+    SyscodeError,
+    TryLater,
+)
 from connect.protocol.durations import parse_duration
 from connect.runs import (
     Event,
@@ -44,6 +50,7 @@ _STATUS_OF: Mapping[str, int] = {
     Syscode.ALL_WORKERS_AT_CAPACITY: 429,
     Syscode.WORKER_AT_CAPACITY: 429,
     Syscode.EXECUTOR_AT_CAPACITY: 429,
+    Syscode.EXECUTOR_CLOSING: 503,
     Syscode.WORKER_STOPPED_RESPONDING: 504,
     Syscode.REQUEST_TOO_LONG: 504,
 }
@@ -130,6 +137,8 @@ class RunApi:
             await self._triggered.publish(events)
         except InvalidEvent as error:
             raise ApiError(400, str(error), code="invalid_event") from error
+        except ExecutorClosing as error:
+            return _not_executed(error)
         except TooManyRuns as error:
             raise ApiError(503, str(error), code="too_many_runs") from error
         return json_response({"ids": [event.id for event in events], "status": 200})
@@ -174,8 +183,8 @@ class RunApi:
 def _not_executed(error: SyscodeError) -> Response:
     status = _STATUS_OF.get(error.code, 500)
     headers = {}
-    if status == 429:
-        seconds = error.retry_after if isinstance(error, LimitReached) else _CAPACITY_AFTER
+    if status == 429 or isinstance(error, TryLater):
+        seconds = error.retry_after if isinstance(error, TryLater) else _CAPACITY_AFTER
         headers["Retry-After"] = str(math.ceil(seconds))
     return error_response(status, error.message, code=error.code, headers=headers)
 

@@ -8,6 +8,8 @@ import errno
 import ipaddress
 import os
 import socket
+from collections.abc import Callable
+from math import inf
 from typing import cast
 
 import structlog
@@ -66,18 +68,21 @@ async def serve_http(
     bound: socket.socket,
     *,
     grace: float = 5.0,
+    deadline: Callable[[], float] = lambda: -inf,
     write_timeout: float = 10.0,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; ``started`` is called with the bound host and port.
 
     When cancelled, no more connections are accepted, idle ones are closed, and requests in
-    progress have `grace` seconds to finish before they are cancelled.
+    progress have `grace` seconds to finish before they are cancelled, and as long as until
+    `deadline` when that is later.
 
     Args:
         app: the application.
         bound: a bound socket, see `bind`; taken over.
         grace: seconds.
+        deadline: returns a moment of the Trio clock; asked when this is cancelled.
         write_timeout: seconds after which a connection is dropped whose client does not
             take what it is sent, on systems that can tell.
     """
@@ -124,7 +129,7 @@ async def serve_http(
             await trio.sleep_forever()
         finally:
             # From here on the shield has a deadline.
-            scope.deadline = trio.current_time() + grace
+            scope.deadline = max(trio.current_time() + grace, deadline())
             accepting.cancel()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import IntEnum
 
-from connect.errors import ConnectError, LimitReached, Syscode, SyscodeError
+from connect.errors import ConnectError, Syscode, SyscodeError, TryLater
 
 __all__ = ["CallRefused", "RpcError", "RpcStatus", "rpc_error"]
 
@@ -60,6 +60,7 @@ _STATUS_OF: Mapping[str, RpcStatus] = {
     Syscode.ALL_WORKERS_AT_CAPACITY: RpcStatus.RESOURCE_EXHAUSTED,
     Syscode.WORKER_AT_CAPACITY: RpcStatus.RESOURCE_EXHAUSTED,
     Syscode.EXECUTOR_AT_CAPACITY: RpcStatus.RESOURCE_EXHAUSTED,
+    Syscode.EXECUTOR_CLOSING: RpcStatus.UNAVAILABLE,
     Syscode.WORKER_STOPPED_RESPONDING: RpcStatus.ABORTED,
     Syscode.REQUEST_TOO_LONG: RpcStatus.DEADLINE_EXCEEDED,
 }
@@ -70,5 +71,5 @@ def rpc_error(error: SyscodeError) -> RpcError:
     return RpcError(
         _STATUS_OF.get(error.code, RpcStatus.INTERNAL),
         str(error),
-        retry_after=error.retry_after if isinstance(error, LimitReached) else None,
+        retry_after=error.retry_after if isinstance(error, TryLater) else None,
     )

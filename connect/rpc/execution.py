@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from connect.errors import ConnectError, StoreUnavailable, Syscode, SyscodeError
+from connect.errors import ConnectError, ExecutorClosing, StoreUnavailable, Syscode, SyscodeError
 from connect.protocol.envelope import RequestFields, with_lease
 from connect.rpc.errors import CallRefused, RpcError
 from connect.rpc.gateways import GatewayTable, LiveGateways
@@ -105,7 +105,7 @@ class Execution:
     """One request in progress, for one or more callers that wait for the same reply.
 
     Attributes:
-        callers: how many wait; without any the execution is cancelled.
+        callers: how many wait; without any the request is withdrawn.
         done: set when `response` or `error` is there and everything is cleaned up.
     """
 
@@ -127,20 +127,30 @@ class Execution:
         self._routed_among: LiveGateways | None = None
         self._buffered = False
         self._abandoned = False
+        self._cleaned_up = False
+        # Whether a worker has the request, or may have it.
+        self._with_worker = False
+        self._handed_over = False
 
     def join(self) -> bool:
-        """Count one more caller; False if the execution is being cancelled."""
+        """Count one more caller; False if the request is being withdrawn or handed over."""
         if self._scope.cancel_called:
             return False
         self.callers += 1
         return True
 
     def leave(self) -> bool:
-        """Count one caller less; the last one cancels the execution, and gets True."""
+        """Count one caller less; the last one withdraws the request, and gets True."""
         self.callers -= 1
         if self.callers == 0:
             self._scope.cancel()
         return self.callers == 0
+
+    def hand_over(self) -> None:
+        """End, and leave the request to whoever asks for it next; callers are told so."""
+        if not self._scope.cancel_called:
+            self._handed_over = True
+            self._scope.cancel()
 
     def deliver(self, response: bytes) -> bool:
         """Take a pushed reply; the first one counts.
@@ -160,36 +170,49 @@ class Execution:
     async def run(self) -> None:
         """Carry the request out, to a response or an error, and clean up after it.
 
-        When cancelled, the request is un-assigned and its lease deleted if this executor
-        held it; another executor's lease is left alone.
+        A request that its callers withdraw is un-assigned and its lease deleted if this
+        executor held it; another executor's lease is left alone. One that is handed over,
+        as it is when this is cancelled, stays as it is if a worker may have it.
         """
         try:
             with self._scope:
                 self.response = await self._carry_out()
         except Exception as error:  # noqa: BLE001 - raised again in every caller
             self.error = error
+            await self._clean_up()
         finally:
             if self.response is None and self.error is None:
-                self.error = SyscodeError(Syscode.INTERNAL_ERROR, "the executor was closed")
+                # The scope doesn't catch the end of the executor, which ends callers, too.
+                withdrawn = self._scope.cancelled_caught and not self._handed_over
+                await self._let_go(withdrawn=withdrawn)
             self.done.set()
 
     async def _carry_out(self) -> bytes:
         too_long = trio.current_time() + self._parts.timing.longest_function
-        failed = False
         try:
             await self._route()
-            return await self._await_reply(too_long)
+            reply = await self._await_reply(too_long)
         except ConnectError:
-            failed = True
             await self._clean_up(keep_response=True)
             # The worker may have replied up to now, and been told that its reply is safe.
             await self._poll()
             if self._reply is None:
                 raise
             return self._reply
-        finally:
-            if not failed:
-                await self._clean_up()
+        await self._clean_up()
+        return reply
+
+    async def _let_go(self, *, withdrawn: bool) -> None:
+        """End without a response; or with one that has come at the last moment."""
+        self.error = ExecutorClosing(
+            "the executor ends before the request does: ask another one for the same request id"
+        )
+        if self._reply is not None and not withdrawn:
+            self.response, self.error = self._reply, None
+        elif self._with_worker and not withdrawn:
+            log.info("request handed over", request_id=self.request_id)
+            return
+        await self._clean_up()
 
     async def _route(self) -> None:
         """Find a worker that takes the request, unless somebody did before.
@@ -205,6 +228,7 @@ class Execution:
         while True:
             outcome = await self._acquire(excluded)
             if self._reply is not None or isinstance(outcome, AlreadyLeased | Buffered):
+                self._with_worker = True
                 return
             if isinstance(outcome, Acquired):
                 if await self._forward(outcome):
@@ -230,13 +254,15 @@ class Execution:
                 raise SyscodeError(*_NO_ROUTE[outcome.reason])
 
     def _may_come_back(self, reason: NoRouteReason) -> bool:
-        """Whether workers are about to have new connections, as far as can be known.
+        """Whether workers are about to be found again, as far as can be known.
 
-        Those of a draining gateway are, also when it has none of theirs any more: the
-        official Python SDK closes its old connection before its new one is ready.
+        They are after an outage of the store, and while a gateway drains, also when it has
+        none of their connections any more: the official Python SDK closes its old connection
+        before its new one is ready.
         """
         if reason is NoRouteReason.NONE_HEALTHY:
-            return self._routed_among is not None and bool(self._routed_among.draining)
+            draining = self._routed_among is not None and bool(self._routed_among.draining)
+            return draining or self._parts.gateways.recovering
         return reason is NoRouteReason.ONLY_DRAINING
 
     async def _acquire(self, excluded: Sequence[str]) -> AcquireOutcome:
@@ -278,6 +304,8 @@ class Execution:
         if address is None:
             return False
         accepted = in_doubt = False
+        with_worker_before = self._with_worker
+        self._with_worker = True
         reason = "the gateway could not deliver it"
         routed = trio.current_time()
         with self._until_reply():
@@ -305,6 +333,7 @@ class Execution:
             # the lease lasts nobody else may; one that it has extended is found by the store.
             timing = self._parts.timing
             return await self._wait(routed + timing.lease + timing.lease_grace)
+        self._with_worker = with_worker_before
         return False
 
     async def _await_reply(self, too_long: float) -> bytes:
@@ -385,8 +414,10 @@ class Execution:
     async def _clean_up(self, *, keep_response: bool = False) -> None:
         # A lease that was only ever another executor's is not ours to delete, unless the
         # request is over.
-        if self._held is None and self._reply is None and not self._abandoned:
+        ours = self._held is not None or self._reply is not None or self._abandoned
+        if self._cleaned_up or not ours:
             return
+        self._cleaned_up = True
         parts = self._parts
         timing = parts.timing
         reason = f"not done within {timing.cleanup:g} s"

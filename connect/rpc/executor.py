@@ -16,9 +16,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
 
+import structlog
 import trio
 
-from connect.errors import LimitReached, MalformedMessage, Syscode, SyscodeError
+from connect.errors import ExecutorClosing, LimitReached, MalformedMessage, Syscode, SyscodeError
 from connect.protocol.codec import decode
 from connect.protocol.envelope import RequestFields, read_request
 from connect.protocol.messages.connect import v1 as pb
@@ -40,6 +41,8 @@ _SERVER_GRACE_SECONDS = 0.5
 # When a caller that found the executor full may find room.
 _ROOM_AFTER_SECONDS = 1.0
 
+log = structlog.get_logger(__name__)
+
 
 class Executor:
     """Executes requests while its ``async with`` block lasts.
@@ -53,9 +56,12 @@ class Executor:
         port: port to listen on, 0 picks a free one; `Listen.executor_rpc_port` when None.
         advertise_host: name or address that gateways call; `Listen.advertise_host` when
             None, and found out when that is None, too.
+        drain: seconds that requests in progress have at the end of the block; `Timing.drain`
+            as it is then when None.
 
-    Entering raises ConfigurationError when it cannot listen. At the end of the block
-    requests in progress are cancelled; their callers get INTERNAL_ERROR.
+    Entering raises ConfigurationError when it cannot listen. At the end of the block it
+    drains, see `drain`. When the block is cancelled, or ends by an exception, it hands
+    over what is in progress without waiting.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Executor:
         host: str | None = None,
         port: int | None = None,
         advertise_host: str | None = None,
+        drain: float | None = None,
     ) -> None:
         self._store = store
         self._settings = settings or Settings()
@@ -77,7 +84,10 @@ class Executor:
         self._host = listen.host if host is None else host
         self._port = listen.executor_rpc_port if port is None else port
         self._advertise_host = advertise_host or listen.advertise_host
+        self._drain = drain
+        self._closing = False
         self._executions: dict[str, Execution] = {}
+        self._idle = trio.Event()
         self._callers = 0
         self._request_bytes = 0
         self._parts: ExecutionParts | None = None
@@ -85,6 +95,7 @@ class Executor:
         self._context: AbstractAsyncContextManager[None] | None = None
 
     async def __aenter__(self) -> "Executor":
+        self._closing = False
         self._context = self._running()
         await self._context.__aenter__()
         return self
@@ -113,6 +124,26 @@ class Executor:
         """How many requests are in progress."""
         return len(self._executions)
 
+    async def drain(self, seconds: float | None = None) -> None:
+        """Take no more calls, wait for the requests in progress, hand over the rest.
+
+        A request that is handed over stays leased and assigned if a worker may have it, and
+        its reply buffered: whoever asks for the same request id next, from another executor,
+        gets the reply, and it is not sent again. Its callers get ExecutorClosing.
+
+        Args:
+            seconds: how long to wait; when None, as long as the end of the block does.
+
+        Cancelling it takes no call back in, and hands nothing over.
+        """
+        self._closing = True
+        if seconds is None:
+            seconds = self._settings.timing.drain if self._drain is None else self._drain
+        with trio.move_on_after(seconds):
+            await self._become_idle()
+        self._hand_over()
+        await self._become_idle()  # soon: nothing that it still does lacks a deadline
+
     async def execute(self, request: pb.GatewayExecutorRequestData) -> pb.SdkResponse:
         """Have a worker run the request, and return its reply; see `execute_bytes`."""
         response = await self.execute_bytes(bytes(request))
@@ -137,7 +168,9 @@ class Executor:
             SyscodeError: NO_HEALTHY_CONNECTION if no worker took the request,
                 ALL_WORKERS_AT_CAPACITY, WORKER_STOPPED_RESPONDING if the lease expired
                 and no reply came, REQUEST_TOO_LONG after `Timing.longest_function`,
-                INTERNAL_ERROR if the executor is closed (Connect protocol, section 5).
+                INTERNAL_ERROR if its reply is none (Connect protocol, section 5).
+            ExecutorClosing: the executor drains, or ended before the request: another one
+                may be asked for the same request id, see `drain`.
             LimitReached: EXECUTOR_AT_CAPACITY: `Limits.concurrent_requests` calls are in
                 progress, or so many that this one would exceed
                 `Limits.concurrent_request_bytes`. Nothing was done.
@@ -147,12 +180,14 @@ class Executor:
             RuntimeError: the executor is not open.
 
         Cancelling it un-assigns the request and deletes its lease (unless the call shares
-        its request with another); the worker may be running it nonetheless.
+        its request with another); the worker may be running it nonetheless. Cancelled
+        together with the whole executor, the request is handed over instead.
         """
         fields = read_request(request)
         for name in ("request_id", "env_id", "app_id", "function_slug"):
             if not getattr(fields, name):
                 raise MalformedMessage("GatewayExecutorRequestData", f"{name} is empty")
+        self._check_open()
         self._check_room(len(request))
         self._callers += 1
         self._request_bytes += len(request)
@@ -162,6 +197,7 @@ class Executor:
         finally:
             self._callers -= 1
             self._request_bytes -= len(request)
+            self._note_idle()
         if execution.error is not None:
             raise execution.error
         assert execution.response is not None
@@ -175,6 +211,26 @@ class Executor:
     def awaits(self, request_id: str) -> bool:
         """Return whether the request is in progress here."""
         return request_id in self._executions
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise ExecutorClosing("the executor is coming to its end: ask another one")
+
+    async def _become_idle(self) -> None:
+        while self._callers or self._executions:
+            if self._idle.is_set():
+                self._idle = trio.Event()
+            await self._idle.wait()
+
+    def _note_idle(self) -> None:
+        if not self._callers and not self._executions:
+            self._idle.set()
+
+    def _hand_over(self) -> None:
+        if self._executions:
+            log.info("handing requests over", count=len(self._executions))
+        for execution in self._executions.values():
+            execution.hand_over()
 
     def _check_room(self, size: int) -> None:
         limits = self._settings.limits
@@ -198,6 +254,7 @@ class Executor:
 
     async def _start_or_join(self, fields: RequestFields, request: bytes) -> Execution:
         while True:
+            self._check_open()
             parts, nursery = self._open_parts()
             execution = self._executions.get(fields.request_id)
             if execution is None:
@@ -218,6 +275,7 @@ class Executor:
             await execution.run()
         finally:
             del self._executions[execution.request_id]
+            self._note_idle()
 
     async def _finish(self, execution: Execution) -> None:
         try:
@@ -271,7 +329,10 @@ class Executor:
                 async with open_background() as self._nursery:
                     try:
                         yield
+                        await self.drain()
                     finally:
+                        self._closing = True
+                        self._hand_over()
                         self._parts = self._nursery = None
 
 
@@ -292,6 +353,7 @@ async def open_executor(
     host: str | None = None,
     port: int = 0,
     advertise_host: str | None = None,
+    drain: float | None = None,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Executor]:
     """Open an executor on the Redis that the gateways use.
@@ -300,7 +362,7 @@ async def open_executor(
         redis_url: one server, a cluster or a Sentinel service; see
             `connect.state.redis_url.parse_redis_url`.
         settings: timing, limits and key layout; those of the gateways.
-        host, advertise_host, now: as for `Executor`.
+        host, advertise_host, drain, now: as for `Executor`.
         port: to listen on for replies; 0 picks a free one.
 
     Raises:
@@ -320,6 +382,7 @@ async def open_executor(
             host=host,
             port=port,
             advertise_host=advertise_host,
+            drain=drain,
         ) as executor,
     ):
         yield executor

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import trio
 from ulid import ULID
 
+from connect.errors import ExecutorClosing
 from connect.runs.calls import CallBudget, CallServices, Execute, LostCalls
 from connect.runs.errors import FunctionNotFound, InvalidEvent, RunTimeout
 from connect.runs.events import INVOKED, Event, EventBus
@@ -50,11 +51,41 @@ class Runner:
         self._apps = apps
         self._settings = settings
         self._now = now
+        self._closing = False
+        # By their scopes; a dictionary, for its order: the same chances, the same outcome.
+        self._runs: dict[trio.CancelScope, None] = {}
+        self._idle = trio.Event()
         self._services = RunServices(
             calls=CallServices(execute, settings, now, jitter),
             events=self.events,
             invoke=self._run,
         )
+
+    @property
+    def running(self) -> int:
+        """How many runs are in progress, not counting those that other runs invoked."""
+        return len(self._runs)
+
+    def close(self) -> None:
+        """Start no more runs; those in progress go on."""
+        self._closing = True
+
+    def check_open(self) -> None:
+        """Raise ExecutorClosing if no more runs are started."""
+        if self._closing:
+            raise ExecutorClosing("the service is stopping: ask another one")
+
+    async def become_idle(self) -> None:
+        """Wait until no run is in progress."""
+        while self._runs:
+            if self._idle.is_set():
+                self._idle = trio.Event()
+            await self._idle.wait()
+
+    def end(self) -> None:
+        """Cancel the runs in progress; whoever waits for one gets ExecutorClosing."""
+        for scope in self._runs:
+            scope.cancel()
 
     async def invoke(
         self, slug: str, *, data: object = None, event: object = None, timeout: float
@@ -78,8 +109,10 @@ class Runner:
             InvalidEvent: `event` or `data` is not of the right shape.
             RunTimeout: the run did not end in time.
             SyscodeError: no worker answered a call.
+            ExecutorClosing: no more runs are started, or this one was ended.
             StoreUnavailable: the state store did not answer.
         """
+        self.check_open()
         if event is None:
             made = Event.from_json({"data": data}, now=self._now(), path="", name=INVOKED)
         elif data is None:
@@ -90,7 +123,7 @@ class Runner:
         with trio.move_on_after(timeout) as scope:
             function = await self._find(slug)
             run = self._new_run(run_id, function, made, self._budget(), 0, LostCalls.RAISE)
-            return await run.to_end()
+            return await self._to_end(run)
         assert scope.cancelled_caught
         raise RunTimeout(run_id, slug, timeout)
 
@@ -102,10 +135,23 @@ class Runner:
 
         Raises:
             SyscodeError, StoreUnavailable: the attempts are used up.
+            ExecutorClosing: it was ended.
         """
         run_id = str(ULID.from_timestamp(self._now()))
         run = self._new_run(run_id, function, event, self._budget(), 0, LostCalls.RETRY)
-        return await run.to_end()
+        return await self._to_end(run)
+
+    async def _to_end(self, run: Run) -> RunResult:
+        scope = trio.CancelScope()
+        self._runs[scope] = None
+        try:
+            with scope:
+                return await run.to_end()
+        finally:
+            del self._runs[scope]
+            if not self._runs:
+                self._idle.set()
+        raise ExecutorClosing("the service ended before the run did")
 
     async def _run(
         self, slug: str, event: Event, budget: CallBudget, depth: int, lost_calls: LostCalls

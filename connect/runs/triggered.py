@@ -60,6 +60,7 @@ class TriggeredRuns:
             How many runs were started.
 
         Raises:
+            ExecutorClosing: no more runs are started; nothing was published.
             TooManyRuns: not all runs can be started; then nothing was published.
             StoreUnavailable: the functions could not be read; nothing was published.
         """
@@ -75,6 +76,7 @@ class TriggeredRuns:
             for function in functions
             if _triggers(function, event)
         ]
+        self._runner.check_open()
         if self._running + len(starts) > self._limit:
             raise TooManyRuns(self._limit)
         for event in events:

@@ -160,6 +160,39 @@ async def test_invoke_says_when_to_come_again_where_there_is_no_room(
     assert (response.status_code, response.headers["retry-after"]) == (429, seconds)
 
 
+async def test_invoke_and_events_are_refused_once_no_more_runs_are_started(
+    mock_clock: MockClock,
+) -> None:
+    async with open_api(Store(registered=TRIGGERED)) as api:
+        api.runner.close()
+        answers = [
+            await api.client.post(INVOKE, json=PAY),
+            await api.client.post("/e/key", json={"name": "shop/paid"}),
+        ]
+
+    for answer in answers:
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["code"] == "connect_executor_closing"
+    assert api.worker.requests == []
+
+
+async def test_invoke_of_a_run_that_is_ended_is_told_to_come_again(mock_clock: MockClock) -> None:
+    async with open_api(script=[ops(op("Sleep", "s1", opts={"duration": "1h"}))]) as api:
+        answers = []
+
+        async def invoke() -> None:
+            answers.append(await api.client.post(INVOKE, json=PAY))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(invoke)
+            await trio.testing.wait_all_tasks_blocked()
+            api.runner.end()
+
+    assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [
+        (503, "1")
+    ]
+
+
 async def test_invoke_that_fails_otherwise_gives_no_hint(mock_clock: MockClock) -> None:
     error = SyscodeError(Syscode.NO_HEALTHY_CONNECTION, "m")
     async with open_api(script=[error]) as api:

@@ -159,6 +159,31 @@ async def test_a_request_that_does_not_finish_is_cancelled_after_the_grace() -> 
     assert cancelled.is_set()
 
 
+async def test_a_request_in_progress_may_finish_until_the_deadline() -> None:
+    arrived = trio.Event()
+
+    async def endpoint(_request: Request) -> Response:
+        arrived.set()
+        await trio.sleep(0.3)
+        return Response("late")
+
+    answers: list[str] = []
+
+    async def request(port: int) -> None:
+        async with httpx.AsyncClient() as client:
+            answers.append((await client.get(f"http://{HOST}:{port}/", timeout=10)).text)
+
+    async with trio.open_nursery() as clients:
+        app = Starlette(routes=[Route("/", endpoint)])
+        soon = trio.current_time() + 15
+        async with _serving(app, grace=0.05, deadline=lambda: soon) as (nursery, port):
+            clients.start_soon(request, port)
+            await arrived.wait()
+            nursery.cancel_scope.cancel()
+
+    assert answers == ["late"]
+
+
 async def test_an_idle_connection_does_not_delay_the_end() -> None:
     async with open_api() as api, httpx.AsyncClient() as client:
         began = trio.current_time()

@@ -27,15 +27,17 @@ SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A service, with one worker that runs one request at a time."""
+    """A service with one worker, and a request that executors ask for."""
 
     service: RunningService
     redis_url: str
+    request_id: str = REQUEST_ID
 
     @asynccontextmanager
     async def executor(self, *options: str) -> AsyncIterator[RunningProcess]:
         """Start an executor that asks for the request."""
-        line = [sys.executable, "-m", PROGRAM, self.redis_url, REQUEST_ID, str(SECONDS), *options]
+        line = [sys.executable, "-m", PROGRAM, self.redis_url, self.request_id, str(SECONDS)]
+        line += options
         async with start_process(line) as running:
             await running.wait_for_output("ready")
             yield running

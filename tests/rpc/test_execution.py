@@ -337,6 +337,19 @@ async def test_without_any_worker_those_of_a_draining_gateway_are_waited_for(
         assert len(rig.forwarded) == 1
 
 
+async def test_without_any_worker_those_of_a_store_that_was_away_are_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(NoRoute(NoRouteReason.NONE_HEALTHY), route()) as rig:
+        rig.store.gateways.error = StoreUnavailable("down")
+        await trio.sleep(3)
+        rig.store.gateways.error = None
+        await trio.sleep(3)
+        started = trio.current_time()
+        assert (await execute_with_reply(rig, 5)).body == b"done"
+        assert trio.current_time() - started >= Timing().draining_retry
+
+
 async def test_workers_of_a_draining_gateway_that_do_not_come_back_are_given_up(
     autojump_clock: MockClock,
 ) -> None:

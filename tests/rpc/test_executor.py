@@ -138,24 +138,6 @@ async def test_a_request_is_awaited_only_while_in_progress(
         assert (rig.executor.awaits(REQUEST_ID), rig.executor.in_progress) == (False, 0)
 
 
-async def test_an_executor_that_closes_ends_its_requests_with_an_error(
-    autojump_clock: MockClock,
-) -> None:
-    failures: list[SyscodeError] = []
-
-    async with trio.open_nursery() as nursery, open_rig(route()) as rig:
-
-        async def call() -> None:
-            with pytest.raises(SyscodeError) as caught:
-                await rig.executor.execute(request())
-            failures.append(caught.value)
-
-        nursery.start_soon(call)
-        await trio.sleep(1)
-    assert [failure.message for failure in failures] == ["the executor was closed"]
-    assert rig.store.routing.completed == [(REQUEST_ID, "worker-1")]
-
-
 async def test_an_unforeseen_failure_reaches_the_caller_and_leaves_the_executor_working(
     autojump_clock: MockClock,
 ) -> None:

@@ -1,4 +1,4 @@
-"""A request whose executor died is asked for again, by its id, from another one.
+"""A request whose executor died, or ended, is asked for again, by its id, from another one.
 
 What a dead executor leaves behind is made by hand: a request that is leased to it, and on
 its way or with a worker. The gateway, the store and the worker's socket are real.
@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from connect.errors import Syscode, SyscodeError
+from connect.errors import ExecutorClosing, Syscode, SyscodeError
 from connect.protocol.envelope import read_request, read_response
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc import Executor
@@ -236,6 +236,49 @@ async def test_an_executor_that_was_thought_dead_leaves_the_request_to_the_other
             await worker.reply("r1", b'"done"')
         assert results == [b'"done"']
         assert await rig.store.capacity.load(ENV, "worker-1") == 0
+
+
+@asynccontextmanager
+async def handed_over(limit: int | None) -> AsyncIterator[tuple[Executors, Peer]]:
+    """A worker that runs a request, and whose executor ended in order meanwhile."""
+    async with open_rig() as rig:
+        worker = await rig.worker(max_worker_concurrency=limit)
+        executors = Executors(rig)
+        async with executors.open("executor-1") as first, trio.open_nursery() as nursery:
+
+            async def told_to_ask_another() -> None:
+                with pytest.raises(ExecutorClosing):
+                    await first.execute(await executors.request())
+
+            nursery.start_soon(told_to_ask_another)
+            await worker.take_request()
+            await worker.ack("r1")
+            await wait_all_tasks_blocked()
+            await first.drain(0)
+        yield executors, worker
+
+
+@LIMITS
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_request_that_was_handed_over_is_answered_by_whoever_is_asked_next(
+    before: bool, limit: int | None, autojump_clock: MockClock
+) -> None:
+    async with handed_over(limit) as (executors, worker), executors.open() as second:
+        results = []
+
+        async def execute() -> None:
+            results.append((await second.execute(await executors.request())).body)
+
+        if before:
+            await worker.reply("r1", b'"done"')
+            assert await acks(worker) == ["r1"]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(execute)
+            await wait_all_tasks_blocked()
+            if not before:
+                await worker.reply("r1", b'"done"')
+        assert (results, executors.forwarded) == ([b'"done"'], 1)
+        assert {name for name in await keys(executors.rig) if ":ix:" not in name} == set()
 
 
 async def test_a_reply_after_the_request_is_over_is_nobodys(autojump_clock: MockClock) -> None:
