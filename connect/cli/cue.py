@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from errno import ENOENT
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["cue"]
 
 _WRONG = 1  # exit code: a document has faults, or (fmt --check) is not formatted
-_UNREADABLE = 2  # exit code: wrong usage, or a file that cannot be read or written
 _STDIN = "-"
 
 
@@ -30,8 +30,8 @@ def cue() -> None:
     \b
     Exit codes:
       0  all is well
-      1  a document is wrong: every fault is on stderr
-      2  wrong usage, or a file that cannot be read
+      1  a document is wrong, or cannot be read: every fault is on stderr
+      2  wrong usage, a file that does not exist or cannot be written
     """
 
 
@@ -72,13 +72,18 @@ def fmt(files: Sequence[str], check: bool, diff: bool) -> int:
     written to the standard output. A document with syntax faults stays as it is. JSON files
     are refused: what is formatted is CUE, no longer JSON.
     """
+    from connect.config.cue import CueError
+
     code = 0
-    changed = same = 0
-    for name in _cue_files(files):
-        source = _read(name)
-        formatted = _try_format(source)
-        if formatted is None:
-            code = _WRONG
+    changed = same = failed = 0
+    names, faults = _cue_files(files)
+    for name in names:
+        try:
+            source = _read(name)
+            formatted = _formatted(source)
+        except CueError as error:
+            faults += error.faults
+            failed += 1
             continue
         differs = formatted != source.text
         if name == _STDIN and not (check or diff):
@@ -93,11 +98,19 @@ def fmt(files: Sequence[str], check: bool, diff: bool) -> int:
             print(source.name)
         if check or diff:
             code = _WRONG
-        else:
+            continue
+        try:
             _rewrite(Path(name), formatted)
+        except click.FileError:
+            if faults:
+                _refused(CueError(faults))
+            raise
+    if faults:
+        code = _refused(CueError(faults))
     if changed + same:
         what = "would be reformatted" if check or diff else "reformatted"
-        print(f"{_counted(changed)} {what}, {same} left unchanged", file=sys.stderr)
+        left = f", {failed} could not be formatted" if failed else ""
+        print(f"{_counted(changed)} {what}, {same} left unchanged{left}", file=sys.stderr)
     return code
 
 
@@ -143,18 +156,34 @@ def _read(name: str) -> "Source":
     """Read a document.
 
     Raises:
-        click.ClickException: it cannot be read, or is no UTF-8.
+        click.FileError: there is no such file.
+        CueError: it cannot be read, or is no UTF-8.
     """
-    from connect.config.cue import Source
+    from connect.config.cue import CueError, Fault
+    from connect.config.reading import decoded, unreadable
 
+    _demand(name)
+    shown = "<stdin>" if name == _STDIN else name
     try:
         raw = sys.stdin.buffer.read() if name == _STDIN else Path(name).read_bytes()
     except OSError as error:
-        raise click.FileError(name, error.strerror or str(error)) from error
-    try:
-        return Source("<stdin>" if name == _STDIN else name, raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise click.FileError(name, f"not UTF-8 at byte {error.start}") from error
+        raise CueError([unreadable(shown, error)]) from error
+    source = decoded(shown, raw, keep_mark=True)
+    if isinstance(source, Fault):
+        raise CueError([source])
+    return source
+
+
+def _demand(name: str) -> None:
+    """See that a file exists.
+
+    Raises:
+        click.FileError: it does not.
+    """
+    from connect.config.reading import is_absent
+
+    if name != _STDIN and is_absent(name):
+        raise click.FileError(name, os.strerror(ENOENT))
 
 
 def _evaluated(source: "Source") -> "Value":
@@ -234,17 +263,16 @@ def _parsed(text: str) -> "Expr":
     return parse_expression(Source("<value>", text))
 
 
-def _try_format(source: "Source") -> str | None:
-    """Format a document; if it has faults, print them and return None."""
-    from connect.config.cue import CueError
+def _formatted(source: "Source") -> str:
+    """Format a document.
+
+    Raises:
+        CueError: it has faults.
+    """
     from connect.config.cue.formatter import format_file
     from connect.config.cue.parser import parse
 
-    try:
-        return format_file(parse(source))
-    except CueError as error:
-        _refused(error)
-        return None
+    return format_file(parse(source))
 
 
 def _refused(error: "CueError") -> int:
@@ -252,23 +280,35 @@ def _refused(error: "CueError") -> int:
     from connect.config.cue.printer import render_faults
 
     color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    sys.stderr.write(render_faults(error, color=color))
+    sys.stderr.write(render_faults(error, color=color, limit=len(error.faults)))
     return _WRONG
 
 
-def _cue_files(names: Sequence[str]) -> Iterator[str]:
-    """Yield the files meant, those of a directory in order.
+def _cue_files(names: Sequence[str]) -> "tuple[list[str], list[Fault]]":
+    """Find the files meant, those of a directory in order.
+
+    Returns:
+        Their names, and faults for the directories that cannot be read.
 
     Raises:
         click.UsageError: a JSON file is among them.
+        click.FileError: one does not exist.
     """
+    from connect.config.reading import files_within
+
+    meant: list[str] = []
+    faults: list[Fault] = []
     for name in names:
         if name.endswith(".json"):
             raise click.UsageError(f"{name}: JSON cannot be formatted as CUE and stay JSON")
+        _demand(name)
         if name != _STDIN and os.path.isdir(name):
-            yield from sorted(str(path) for path in Path(name).rglob("*.cue") if path.is_file())
+            files, unreadable = files_within(Path(name), wanted=lambda file: file.endswith(".cue"))
+            meant += map(str, files)
+            faults += unreadable
         else:
-            yield name
+            meant.append(name)
+    return meant, faults
 
 
 def _difference(source: "Source", formatted: str) -> str:

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -44,8 +45,8 @@ def functions() -> None:
     \b
     Exit codes:
       0  all is well
-      1  a definition is wrong: every fault is on stderr
-      2  wrong usage, or a file that cannot be read
+      1  a definition is wrong, or cannot be read: every fault is on stderr
+      2  wrong usage, or a path that does not exist
     """
 
 
@@ -84,13 +85,15 @@ def show(file: str, as_json: bool) -> int:
     With --json it is exactly the value of the field `function`. What only `check` finds, such
     as a cron expression that cannot be read, is told in notes.
     """
-    from connect.config.cue import CueError, Source
+    from connect.config.cue import CueError, Fault, Source
     from connect.config.cue.display import format_value
     from connect.config.cue.jsontext import to_json
     from connect.config.cue.parser import parse_expression
     from connect.config.function_files import check_sources, evaluate_function
 
     source = _source(file)
+    if isinstance(source, Fault):
+        return _refused((source,))
     try:
         function = evaluate_function(source)
     except CueError as error:
@@ -303,59 +306,84 @@ def _loaded(paths: Sequence[str]) -> "LoadedFunctions":
     """Load the functions of files, directories and the standard input.
 
     Raises:
-        ConfigurationError: a file cannot be read, or there is none.
+        ConfigurationError: a path does not exist, or there are no files.
     """
     from connect.config.function_files import check_sources, find_function_files
 
-    files = find_function_files(path for path in paths if path != _STDIN)
-    sources: list[tuple[str, bool]] = [(str(path), named) for path, named in files]
+    found = find_function_files(path for path in paths if path != _STDIN)
+    sources: list[tuple[str, bool]] = [(str(path), named) for path, named in found.files]
     if _STDIN in paths:
         sources.append((_STDIN, True))
-    if not sources:
+    if not sources and not found.faults:
         raise ConfigurationError(f"there is no .cue or .json file in {', '.join(paths)}")
     progress = _Progress(len(sources))
     try:
-        return check_sources(
-            ((_source(name), named) for name, named in sources), progress=progress.tell
+        loaded = check_sources(
+            ((_read(name), named) for name, named in sources), progress=progress.tell
         )
     finally:
         progress.end()
+    return replace(loaded, faults=(*found.faults, *loaded.faults))
 
 
-def _source(name: str) -> "Source":
-    """Read one document."""
-    from connect.config.cue.source import Source
+def _source(name: str) -> "Source | Fault":
+    """Read the one document that a command is given.
 
+    Returns:
+        The document, or the fault that it cannot be read.
+
+    Raises:
+        ConfigurationError: it does not exist, or is no document by its name.
+    """
     if name != _STDIN and not name.endswith((".cue", ".json")):
         problem = "is a directory; expected" if Path(name).is_dir() else "is neither"
         kinds = "one .cue or .json file" if Path(name).is_dir() else "a .cue nor a .json file"
         raise ConfigurationError(f"{name} {problem} {kinds}")
-    return Source(_shown_name(name), _text(name))
+    _demand(name)
+    return _read(name)
 
 
 def _shown_name(name: str) -> str:
     return _STDIN_NAME if name == _STDIN else name
 
 
-def _text(name: str) -> str:
-    """Read a file or the standard input.
+def _demand(name: str) -> None:
+    """See that a file exists.
 
     Raises:
-        ConfigurationError: it cannot be read, or is no UTF-8.
+        ConfigurationError: it does not.
     """
-    from connect.config.finding import read_text
+    from connect.config.reading import is_absent
 
-    if name == _STDIN:
-        try:
-            return sys.stdin.buffer.read().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ConfigurationError(
-                f"cannot read {_STDIN_NAME}: not UTF-8 at byte {error.start}"
-            ) from error
-    text = read_text(Path(name))
-    if text is None:
+    if name != _STDIN and is_absent(name):
         raise ConfigurationError(f"there is no file {name}")
-    return text
+
+
+def _read(name: str) -> "Source | Fault":
+    """Read a file or the standard input; return the fault if that is not possible."""
+    from connect.config.reading import decoded, read_source, unreadable
+
+    if name != _STDIN:
+        return read_source(Path(name))
+    try:
+        return decoded(_STDIN_NAME, sys.stdin.buffer.read())
+    except OSError as error:
+        return unreadable(_STDIN_NAME, error)
+
+
+def _text(name: str) -> str:
+    """Read a text that is no definition.
+
+    Raises:
+        ConfigurationError: it does not exist, or cannot be read.
+    """
+    from connect.config.cue.errors import CueError, Fault
+
+    _demand(name)
+    source = _read(name)
+    if isinstance(source, Fault):
+        raise ConfigurationError(str(CueError([source])))
+    return source.text
 
 
 class _Progress:

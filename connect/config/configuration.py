@@ -1,7 +1,9 @@
 """The configuration as frozen objects: what a document becomes once it is read.
 
 Names follow `schema/config.cue`. Most sections belong to services beside this one that
-read the same document; `Configuration` has them all, decoded and checked.
+read the same document; `Configuration` has them all, decoded and checked. The value of a
+document has no optional field that it leaves out, also where the schema names a default; here
+that default is filled in.
 """
 
 from collections.abc import Mapping
@@ -42,7 +44,11 @@ __all__ = [
     "SQSQueue",
     "State",
     "StateConfig",
+    "STATE_KEY_PREFIX",
 ]
+
+STATE_KEY_PREFIX = "inngest:state"
+"""What the names of keys of the state service begin with, unless the document says otherwise."""
 
 
 class ConfigLogLevel(StrEnum):
@@ -82,7 +88,7 @@ class CoreAPIConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MockDriver:
-    driver: str | None = None
+    driver: str = "mock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +99,7 @@ class HTTPDriver:
         timeout: in seconds.
     """
 
-    timeout: int | None = None
+    timeout: int = 7200
     signing_key: str | None = field(default=None, repr=False)
 
 
@@ -157,9 +163,9 @@ class RedisService:
     Attributes:
         dsn: its URL; comes before all else.
         max_retries: of a command; -1 is none.
-        pool_size: most connections at the same time.
-        key_prefix: what the names of all keys begin with; None where the document names no
-            more than the backend.
+        pool_size: most connections at the same time; None to leave it open.
+        key_prefix: what the names of all keys begin with; for state, `STATE_KEY_PREFIX` unless
+            the document says otherwise.
     """
 
     dsn: str | None = field(default=None, repr=False)
@@ -168,9 +174,9 @@ class RedisService:
     db: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
-    max_retries: int | None = None
+    max_retries: int = 3
     pool_size: int | None = None
-    key_prefix: str | None = None
+    key_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from connect.config.catalogue import catalogue
 from connect.config.configuration import (
+    STATE_KEY_PREFIX,
     ConfigLogLevel,
     Configuration,
     ConnectConfig,
@@ -140,10 +141,11 @@ class _Reader:
 def _driver(reader: _Reader, *at: str) -> Driver:
     match reader.text(*at, "name"):
         case "mock":
-            return MockDriver(driver=reader.optional_text(*at, "driver"))
+            driver = reader.optional_text(*at, "driver")
+            return MockDriver(driver=_or_default(driver, MockDriver().driver))
         case "http":
             return HTTPDriver(
-                timeout=reader.optional_whole(*at, "timeout"),
+                timeout=reader.whole(*at, "timeout", default=HTTPDriver().timeout),
                 signing_key=reader.optional_text(*at, "signingKey"),
             )
         case _:
@@ -172,7 +174,7 @@ def _queue(reader: _Reader) -> Queue:
     at = ("queue", "service")
     match reader.text(*at, "backend"):
         case "redis":
-            return _redis(reader, *at)
+            return _redis(reader, *at, key_prefix=RedisService().key_prefix)
         case "aws-sqs":
             return SQSQueue(
                 queue_url=reader.text(*at, "queueURL"),
@@ -186,10 +188,17 @@ def _queue(reader: _Reader) -> Queue:
 
 def _state(reader: _Reader) -> State:
     at = ("state", "service")
-    return _redis(reader, *at) if reader.text(*at, "backend") == "redis" else InMemoryState()
+    if reader.text(*at, "backend") == "redis":
+        return _redis(reader, *at, key_prefix=STATE_KEY_PREFIX)
+    return InMemoryState()
 
 
-def _redis(reader: _Reader, *at: str) -> RedisService:
+def _redis(reader: _Reader, *at: str, key_prefix: str) -> RedisService:
+    """Read a Redis service, of which the document may name no more than the backend.
+
+    Args:
+        key_prefix: unless the document gives one.
+    """
     return RedisService(
         dsn=reader.optional_text(*at, "dsn"),
         host=_or_default(reader.optional_text(*at, "host"), RedisService().host),
@@ -197,9 +206,9 @@ def _redis(reader: _Reader, *at: str) -> RedisService:
         db=reader.whole(*at, "db"),
         username=reader.optional_text(*at, "username"),
         password=reader.optional_text(*at, "password"),
-        max_retries=reader.optional_whole(*at, "maxRetries"),
+        max_retries=reader.whole(*at, "maxRetries", default=RedisService().max_retries),
         pool_size=reader.optional_whole(*at, "poolSize"),
-        key_prefix=reader.optional_text(*at, "keyPrefix"),
+        key_prefix=_or_default(reader.optional_text(*at, "keyPrefix"), key_prefix),
     )
 
 

@@ -35,11 +35,12 @@ from connect.config.documents import (
     wrapped,
 )
 from connect.config.faults import nearest
-from connect.config.finding import read_text
+from connect.config.reading import files_within, is_absent, read_source
 from connect.errors import ConfigurationError
 
 __all__ = [
     "EvaluatedFunction",
+    "FoundFiles",
     "FunctionFile",
     "LoadedFunctions",
     "check_sources",
@@ -104,12 +105,25 @@ class EvaluatedFunction(FunctionFile):
 
 
 @dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """Files that may hold function definitions.
+
+    Attributes:
+        files: each with whether it was named itself rather than found in a directory.
+        faults: for the directories that cannot be read.
+    """
+
+    files: tuple[tuple[Path, bool], ...]
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedFunctions:
     """What files and directories contain.
 
     Attributes:
         files: the functions without fault, in the order of the files.
-        faults: everything that is wrong, by file.
+        faults: everything that is wrong, by file; that a file cannot be read, too.
         skipped: the files in directories that hold no function.
         count: how many files were looked at, without those skipped.
     """
@@ -136,14 +150,16 @@ def load_functions(
         progress: called after each file with the number of files looked at.
 
     Raises:
-        ConfigurationError: a path that does not exist, or a file that cannot be read.
+        ConfigurationError: a path that does not exist.
     """
-    sources = _read(find_function_files(paths))
-    return check_sources(sources, known=known, budget=budget, progress=progress)
+    found = find_function_files(paths)
+    sources = ((read_source(path), named) for path, named in found.files)
+    loaded = check_sources(sources, known=known, budget=budget, progress=progress)
+    return replace(loaded, faults=(*found.faults, *loaded.faults))
 
 
 def check_sources(
-    sources: Iterable[tuple[Source, bool]],
+    sources: Iterable[tuple[Source | Fault, bool]],
     *,
     known: Iterable[FunctionFile] = (),
     budget: Budget | None = None,
@@ -152,7 +168,8 @@ def check_sources(
     """Check function definitions, each in a document of its own.
 
     Args:
-        sources: the documents, with different names, each with whether it must hold a function.
+        sources: the documents, with different names, each with whether it must hold a function;
+            for one that cannot be read, the fault that says so.
         known: what was found before, in documents that need not be evaluated again.
         budget: what the evaluation of one document may cost; None for the usual.
         progress: called after each document with the number of documents looked at.
@@ -164,19 +181,24 @@ def check_sources(
     first: dict[str, Source] = {}  # the documents by the ids of their functions
     count = 0
     for source, named in sources:
-        function: FunctionFile | None = by_name.get(source.name)
+        function: FunctionFile | None = None
         wrong: list[Fault] = []
-        if function is None or function.source.text != source.text:
+        if isinstance(source, Fault):
+            wrong = [source]
+        elif (kept := by_name.get(source.name)) is not None and kept.source.text == source.text:
+            function = kept
+        else:
             try:
                 found = evaluate_function(source, optional=not named, budget=budget)
             except CueError as error:
-                function, wrong = None, list(error.faults)
+                wrong = list(error.faults)
             else:
                 function = None if found is None else found.without_places()
                 wrong = [] if found is None else _beyond_schema(found)
                 if found is None:
                     skipped.append(source.name)
         if function is not None:
+            assert isinstance(source, Source)  # it has been evaluated
             other = first.setdefault(function.value["id"], source)
             if other is not source:
                 wrong = _in_order([*wrong, _same_id(source, other, budget)])
@@ -217,14 +239,6 @@ def _same_id(source: Source, other: Source, budget: Budget | None) -> Fault:
 def _in_order(faults: list[Fault]) -> list[Fault]:
     """Return the faults of one document in its order."""
     return sorted(faults, key=lambda fault: fault.spans[0].start)
-
-
-def _read(files: Iterable[tuple[Path, bool]]) -> Iterator[tuple[Source, bool]]:
-    for path, named in files:
-        text = read_text(path)
-        if text is None:
-            raise ConfigurationError(f"there is no file {path}")
-        yield Source(str(path), text), named
 
 
 def evaluate_function(
@@ -271,42 +285,36 @@ def evaluate_function(
     return EvaluatedFunction(source, exported, root, value)
 
 
-def find_function_files(paths: Iterable[str | Path]) -> list[tuple[Path, bool]]:
+def find_function_files(paths: Iterable[str | Path]) -> FoundFiles:
     """Find the files of function definitions.
-
-    Returns:
-        The files, each with whether it was named itself rather than found in a directory.
 
     Raises:
         ConfigurationError: a path that does not exist, or has another ending than .cue or .json.
     """
     found: dict[Path, bool] = {}
+    faults: list[Fault] = []
     for given in paths:
         path = Path(given)
-        if path.is_dir():
-            for file in sorted(_within(path)):
+        if os.path.isdir(path):
+            files, unreadable = files_within(path, wanted=_is_taken, entered=_is_entered)
+            for file in files:
                 found.setdefault(file, False)
-        elif not path.exists():
+            faults += unreadable
+        elif is_absent(path):
             raise ConfigurationError(f"there is no file or directory {path}")
         elif path.suffix not in _SUFFIXES:
             raise ConfigurationError(f"{path} is neither a .cue nor a .json file")
         else:
             found[path] = True
-    return list(found.items())
+    return FoundFiles(tuple(found.items()), tuple(faults))
 
 
-def _within(directory: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(directory, onerror=_unreadable):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and name not in _NOT_ENTERED
-        ]
-        for name in files:
-            if name.endswith(_SUFFIXES) and not name.startswith("."):
-                yield Path(folder, name)
+def _is_taken(file: str) -> bool:
+    return file.endswith(_SUFFIXES) and not file.startswith(".")
 
 
-def _unreadable(error: OSError) -> None:
-    raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from error
+def _is_entered(folder: str) -> bool:
+    return not folder.startswith(".") and folder not in _NOT_ENTERED
 
 
 def _has_field(file: File) -> bool:

@@ -125,10 +125,23 @@ class TestEval:
         assert "none.cue" in answer.err
         assert "No such file" in answer.err
 
-    def test_what_is_not_utf8_is_wrong_usage(self, run: Run) -> None:
-        answer = run("eval", "-", stdin=b"a: \xff")
-        assert answer.code == 2
-        assert "not UTF-8 at byte 3" in answer.err
+    @pytest.mark.parametrize("command", [["eval", "-"], ["vet", "-"], ["fmt", "-"]])
+    def test_what_is_not_utf8_is_a_fault_of_the_document(
+        self, command: list[str], run: Run
+    ) -> None:
+        answer = run(*command, stdin=b"b: 1\na: \xff")
+        assert answer == Answer(
+            1,
+            "",
+            "<stdin>:2:4: not UTF-8 at byte 8; expected a text in UTF-8\n"
+            "  2 | a: �\n    |    ^\n1 fault in 1 file\n",
+        )
+
+    def test_a_schema_that_is_not_utf8_is_told_as_json(self, run: Run) -> None:
+        answer = run("vet", "-", "--json", stdin=b"\xff")
+        assert answer.code == 1
+        [fault] = json.loads(answer.out)
+        assert (fault["kind"], fault["places"][0]["file"]) == ("unreadable", "<stdin>")
 
 
 class TestFmt:
@@ -205,6 +218,60 @@ class TestFmt:
         assert answer.code == 2
         assert "Permission denied" in answer.err
         assert os.listdir() == ["a.cue"]
+
+    def test_what_cannot_be_written_hides_no_fault(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write("a.cue", "a: [\n")
+        write("b.cue", "b:1")
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "replace", refuse)
+        answer = run("fmt", "a.cue", "b.cue")
+        assert answer.code == 2
+        assert "a.cue:" in answer.err
+        assert "Permission denied" in answer.err
+
+    def test_a_file_that_cannot_be_read_keeps_no_other_from_being_formatted(self, run: Run) -> None:
+        Path("d").mkdir()
+        Path("d/a.cue").write_bytes(b"a:1 // \xff")
+        Path("d/b.cue").symlink_to("b.cue")
+        write("d/c.cue", "c: [\n")
+        write("d/e.cue", "e:1")
+        answer = run("fmt", "d")
+        assert answer.code == 1
+        assert read("d/e.cue") == "e: 1\n"
+        assert "d/a.cue:1:8: not UTF-8 at byte 7" in answer.err
+        assert "d/b.cue:1:1: cannot be read: Too many levels of symbolic links" in answer.err
+        assert "d/c.cue:" in answer.err
+        assert answer.err.endswith(
+            "1 file reformatted, 0 left unchanged, 3 could not be formatted\n"
+        )
+
+    def test_a_directory_that_cannot_be_read_is_a_fault(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        os.makedirs("d/shut")
+        write("d/a.cue", "a: 1\n")
+        scandir = os.scandir
+
+        def guarded(path: str) -> object:
+            if str(path).endswith("shut"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr("os.scandir", guarded)
+        answer = run("fmt", "d")
+        assert answer.code == 1
+        assert "d/shut:1:1: cannot be read: Permission denied" in answer.err
+
+    def test_a_path_that_is_not_there_is_wrong_usage_and_changes_nothing(self, run: Run) -> None:
+        write("a.cue", "a:1")
+        answer = run("fmt", "a.cue", "none.cue")
+        assert (answer.code, read("a.cue")) == (2, "a:1")
+        assert "none.cue" in answer.err
 
 
 class TestVet:

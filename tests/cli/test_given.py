@@ -87,3 +87,16 @@ def test_it_reads_again_what_has_changed(folder: Path) -> None:
         reading.read()
     (folder / "echo.cue").write_text(ECHO)
     assert reading.read().functions["echo"].function.name == "Echo"
+
+
+def test_a_file_that_cannot_be_read_hides_no_fault_of_another(folder: Path) -> None:
+    (folder / "defs").mkdir()
+    (folder / "defs" / "a.cue").write_bytes(b"\xff")
+    (folder / "defs" / "b.cue").write_text("function: {")
+    (folder / "inngest.cue").write_text('config: log: level: "loud"')
+    with pytest.raises(FaultyInput) as refused:
+        reader("--functions", "defs").read()
+    document, first, second = refused.value.faults
+    assert document.startswith("inngest.cue:1:21: ")
+    assert first == "defs/a.cue:1:1: not UTF-8 at byte 0; expected a text in UTF-8"
+    assert second.startswith("defs/b.cue:1:12: ")

@@ -62,8 +62,8 @@ def test_the_defaults_are_decoded() -> None:
     assert configuration.execution.drivers == {"http": HTTPDriver(), "connect": ConnectDriver()}
     assert configuration.execution.log_output is False
     assert configuration.event_stream.service == InMemoryEventStream(topic="events")
-    assert configuration.queue.service == RedisService()
-    assert configuration.state.service == RedisService()
+    assert configuration.queue.service == RedisService(key_prefix="")
+    assert configuration.state.service == RedisService(key_prefix="inngest:state")
     assert configuration.data_store.service == InMemoryDataStore()
     assert configuration.connect is None
 
@@ -138,6 +138,33 @@ def test_drivers_are_decoded() -> None:
         "a": MockDriver(driver="d"),
         "b": HTTPDriver(timeout=5, signing_key="k"),
     }
+
+
+def test_what_a_driver_leaves_out_has_the_default_of_its_definition() -> None:
+    drivers = {"a": {"name": "mock"}, "b": {"name": "http"}}
+    configuration = decoded(execution={"drivers": drivers, "logOutput": False})
+    assert configuration.execution.drivers == {
+        "a": MockDriver(driver="mock"),
+        "b": HTTPDriver(timeout=7200, signing_key=None),
+    }
+
+
+@pytest.mark.parametrize(("section", "prefix"), [("queue", ""), ("state", "inngest:state")])
+def test_what_a_redis_service_leaves_out_has_the_default_of_its_definition(
+    section: str, prefix: str
+) -> None:
+    service = getattr(decoded(), section).service
+    assert service == RedisService(
+        dsn=None, host="localhost", port=6379, db=0, username=None, password=None,
+        max_retries=3, pool_size=None, key_prefix=prefix,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("section", ["queue", "state"])
+def test_an_empty_prefix_that_is_given_is_no_absent_one(section: str) -> None:
+    service = {"backend": "redis", "keyPrefix": "", "maxRetries": 0}
+    found = getattr(decoded(**{section: {"service": service}}), section).service
+    assert (found.key_prefix, found.max_retries) == ("", 0)
 
 
 def test_the_section_of_this_service_is_decoded() -> None:

@@ -12,6 +12,7 @@ from connect.config.cue.errors import CueError, FaultKind
 from connect.config.cue.source import Source
 from connect.config.function_files import (
     EvaluatedFunction,
+    FoundFiles,
     FunctionFile,
     check_sources,
     evaluate_function,
@@ -132,7 +133,8 @@ class TestFiles:
     def test_directories_are_taken_in_order_at_any_depth(self, tmp_path: Path) -> None:
         write(tmp_path, b_cue="", a__z_json="", a__b__c_cue="", a_cue="", a__note_md="")
         found = [
-            path.relative_to(tmp_path).as_posix() for path, _ in find_function_files([tmp_path])
+            path.relative_to(tmp_path).as_posix()
+            for path, _ in find_function_files([tmp_path]).files
         ]
         assert found == ["a/b/c.cue", "a/z.json", "a.cue", "b.cue"]
 
@@ -144,13 +146,13 @@ class TestFiles:
         (tmp_path / "cue.mod" / "a.cue").touch()
         write(tmp_path, node_modules__a_json="")
         (tmp_path / "node.modules").rename(tmp_path / "node_modules")
-        assert find_function_files([tmp_path]) == []
+        assert find_function_files([tmp_path]) == FoundFiles(())
 
     def test_a_file_that_is_found_twice_is_taken_once(self, tmp_path: Path) -> None:
         write(tmp_path, a_cue="")
-        assert find_function_files([tmp_path, tmp_path / "a.cue", tmp_path]) == [
-            (tmp_path / "a.cue", True)
-        ]
+        assert find_function_files([tmp_path, tmp_path / "a.cue", tmp_path]).files == (
+            (tmp_path / "a.cue", True),
+        )
 
     def test_a_path_that_does_not_exist_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="there is no file or directory"):
@@ -161,15 +163,25 @@ class TestFiles:
         with pytest.raises(ConfigurationError, match=r"neither a \.cue nor a \.json file"):
             find_function_files([tmp_path / "a.txt"])
 
-    def test_a_directory_that_cannot_be_read_is_an_error(
+    def test_a_directory_that_cannot_be_read_is_a_fault(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def unreadable(path: object) -> object:
             raise PermissionError(13, "Permission denied", str(path))
 
         monkeypatch.setattr("os.scandir", unreadable)
-        with pytest.raises(ConfigurationError, match=f"cannot read {tmp_path}: Permission denied"):
-            find_function_files([tmp_path])
+        [fault] = find_function_files([tmp_path]).faults
+        assert fault.message == "cannot be read: Permission denied"
+        assert str(fault.spans[0]) == f"{tmp_path}:1:1"
+
+    def test_a_path_that_may_not_be_looked_at_is_left_to_be_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def unreadable(path: object, **options: object) -> object:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr("os.lstat", unreadable)
+        assert find_function_files([tmp_path / "a.cue"]).files == ((tmp_path / "a.cue", True),)
 
 
 class TestLoading:
@@ -229,13 +241,19 @@ class TestLoading:
         load_functions([tmp_path], progress=told.append)
         assert told == [1, 2]
 
-    def test_a_file_that_vanishes_is_an_error(
+    def test_a_file_that_vanishes_is_a_fault_beside_the_others(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        write(tmp_path, a_cue=MINIMAL)
-        monkeypatch.setattr("connect.config.function_files.read_text", lambda path: None)
-        with pytest.raises(ConfigurationError, match="there is no file"):
-            load_functions([tmp_path])
+        write(tmp_path, a_cue=MINIMAL, b_cue="{", c_cue=MINIMAL)
+        found = find_function_files([tmp_path])
+        (tmp_path / "a.cue").unlink()
+        monkeypatch.setattr("connect.config.function_files.find_function_files", lambda _: found)
+        loaded = load_functions([tmp_path])
+        first, second = loaded.faults
+        assert first.kind is FaultKind.UNREADABLE
+        assert first.message == "cannot be read: No such file or directory"
+        assert second.spans[0].source.name == f"{tmp_path}/b.cue"
+        assert ([file.value["id"] for file in loaded.files], loaded.count) == (["f"], 3)
 
 
 def test_what_is_right_by_itself_is_checked_beside_other_faults() -> None:

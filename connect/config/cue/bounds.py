@@ -13,7 +13,9 @@ _DIRECTION = {">": 1, ">=": 1, "<": -1, "<=": -1}
 
 
 def same_scalar(left: Scalar, right: Scalar) -> bool:
-    """Tell whether two atoms are equal; an int equals a float of its value."""
+    """Tell whether two atoms are equal; an int equals a float of its value
+    ("Comparison operators").
+    """
     if left.kind != right.kind and not (left.kind & NUMBER and right.kind & NUMBER):
         return False
     return bool(left.value == right.value)
@@ -41,6 +43,7 @@ def compare_scalars(operator: str, left: Scalar, right: Scalar) -> bool | None:
 
 
 def _ordered(operator: str, a: object, b: object) -> bool | None:
+    """Compare by order: numbers, strings or bytes ("Comparison operators")."""
     if isinstance(a, str) and isinstance(b, str):
         # Go compares the bytes of UTF-8, which order as code points do.
         order = (a > b) - (a < b)
@@ -58,7 +61,7 @@ def _is_number(value: object) -> bool:
 
 
 def satisfied(bound: Bound, value: Scalar) -> bool | Bottom:
-    """Tell whether an atom is within a bound."""
+    """Tell whether an atom is within a bound ("Bounds")."""
     try:
         result = compare_scalars(bound.operator, value, bound.value)
     except BuiltinError as error:
@@ -73,7 +76,7 @@ def satisfied(bound: Bound, value: Scalar) -> bool | Bottom:
 
 
 def simplify(kind: int, x: Bound, y: Bound) -> Value | None:
-    """Combine two bounds.
+    """Combine two bounds ("Bounds").
 
     Args:
         kind: what else is known of the value; without floats, ranges are of ints.
@@ -94,6 +97,7 @@ def simplify(kind: int, x: Bound, y: Bound) -> Value | None:
 
 
 def _simplify_unequal(x: Bound, y: Bound) -> Value | None:
+    """Combine two bounds of which one at least has no direction ("Bounds")."""
     if x.operator == y.operator:
         return x if same_scalar(x.value, y.value) else None
     if x.operator == "!=" and y.operator in _DIRECTION:
@@ -104,6 +108,7 @@ def _simplify_unequal(x: Bound, y: Bound) -> Value | None:
 
 
 def _simplify_range(kind: int, low: Bound, high: Bound) -> Value | None:
+    """Combine a lower and an upper bound ("Bounds")."""
     a, b = low.value.value, high.value.value
     if not (_is_number(a) and _is_number(b)):
         return None
@@ -132,7 +137,7 @@ def _simplify_range(kind: int, low: Bound, high: Bound) -> Value | None:
 
 
 def invert_bound(operator: str) -> str:
-    """Return the comparison that holds where this one does not."""
+    """Return the comparison that holds where this one does not ("Bounds")."""
     return {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}[operator]
 
 

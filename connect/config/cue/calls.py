@@ -38,10 +38,10 @@ _BUILTIN = Span(Source("<builtin>", ""), 0, 0)
 
 
 class Calls(Core):
-    """Calls functions."""
+    """Calls functions ("Calls")."""
 
     def call(self, env: Env, term: CallTerm) -> Value:
-        """Evaluate ``function(arguments)``."""
+        """Evaluate ``function(arguments)`` ("Calls")."""
         function = self.evaluate(env, term.function)
         if isinstance(function, Bottom):
             return function
@@ -70,6 +70,7 @@ class Calls(Core):
         return self._invoke(builtin, arguments, term.span)
 
     def _wrong_count(self, name: str, count: int, wanted: int, term: CallTerm) -> Bottom:
+        """A call has as many arguments as the function ("Calls")."""
         amount = "too many" if count > wanted else "not enough"
         return self.failure(
             f"{amount} arguments in call to {name} (have {count}, want {wanted})",
@@ -77,9 +78,11 @@ class Calls(Core):
         )
 
     def satisfies(self, builtin: Builtin, arguments: Sequence[Value], span: Span | None) -> Value:
+        """Call a validator with the value that it checks ("Builtin functions")."""
         return self._invoke(builtin, arguments, span)
 
     def _invoke(self, builtin: Builtin, arguments: Sequence[Value], span: Span | None) -> Value:
+        """Call a function; what it refuses is an error ("Calls")."""
         values: list[Any] = []
         for index, argument in enumerate(arguments):
             value = self._argument(builtin, index, argument)
@@ -100,7 +103,7 @@ class Calls(Core):
         return self.from_python(result, span)
 
     def _argument(self, builtin: Builtin, index: int, value: Value) -> Any:
-        """Return an argument as the function takes it, or why that is not possible."""
+        """Return an argument as the function takes it, or why that is not possible ("Calls")."""
         wanted = builtin.parameters[index].value
         kind = value.kind
         if not kind & wanted:
@@ -125,6 +128,7 @@ class Calls(Core):
         )
 
     def _wrapped(self, value: Value) -> Vertex:
+        """A vertex for a value that functions only hand on ("Calls")."""
         vertex = Vertex(self.vertex)
         conjunct: Any = (Env(None, vertex), value, NO_CLOSE)
         vertex.conjuncts.append(conjunct)
@@ -134,7 +138,7 @@ class Calls(Core):
     # Values in and out
 
     def to_python(self, value: Value, *, opaque: bool) -> Any:
-        """Return a list or struct as Python's own value.
+        """Return a list or struct as Python's own value ("Calls").
 
         Args:
             opaque: leave what is not concrete as a vertex, rather than return why it is
@@ -155,6 +159,7 @@ class Calls(Core):
         return list(items.values()) if isinstance(value.base, ListMarker) else items
 
     def _item(self, arc: Vertex, *, opaque: bool) -> Any:
+        """A field or element as Python's own value ("Calls")."""
         self.meter.step()
         self.meter.enter()
         self.unify(arc, Status.CONJUNCTS)
@@ -180,7 +185,7 @@ class Calls(Core):
         return item
 
     def from_python(self, value: Any, span: Span | None) -> Value:
-        """Return what a function returned as a value."""
+        """Return what a function returned as a value ("Calls")."""
         if isinstance(value, Vertex):
             return value
         if value is None or isinstance(value, bool | int | Decimal | str | bytes):
@@ -201,7 +206,7 @@ class Calls(Core):
         return result
 
     def _unified(self, template: Any, value: Any) -> Any:
-        """Unify two values for a function (`Builtin.apply`).
+        """Unify two values for a function (`Builtin.apply`) ("Unification").
 
         Raises:
             NotConcrete: it cannot be told yet whether they do.
@@ -228,6 +233,7 @@ class Calls(Core):
     # Functions that unify
 
     def _intrinsic(self, intrinsic: Intrinsic, arguments: list[Value], term: CallTerm) -> Value:
+        """Call `and`, `or` or `close` ("Builtin functions")."""
         if len(arguments) != 1:
             return self._wrong_count(intrinsic.value, len(arguments), 1, term)
         argument = arguments[0]
@@ -249,7 +255,9 @@ class Calls(Core):
         return self._joined(intrinsic, argument.elements(), term)
 
     def _joined(self, intrinsic: Intrinsic, items: list[Vertex], term: CallTerm) -> Value:
-        """`and` and `or`: the unification or disjunction of a list's elements."""
+        """`and` and `or`: the unification or disjunction of a list's elements
+        ("Builtin functions").
+        """
         result = Vertex(self.vertex)
         env = Env(None, result)
         joined: Any
@@ -265,7 +273,7 @@ class Calls(Core):
 
 
 def _conjuncts_of(value: Vertex, env: Env) -> list[Conjunct]:
-    """Return what a value brings into another one, closed as it is itself."""
+    """Return what a value brings into another one, closed as it is itself ("Closed structs")."""
     close = NO_CLOSE.definition() if value.closed else NO_CLOSE
     if value.home is value:
         return [(env, value, close)]
@@ -281,7 +289,7 @@ def _conjuncts_of(value: Vertex, env: Env) -> list[Conjunct]:
 
 
 def _closed(argument: Vertex) -> Vertex:
-    """`close`: the struct itself takes no other fields, what is in it may."""
+    """`close`: the struct itself takes no other fields, what is in it may ("Closed structs")."""
     if is_closed_struct(argument):
         return argument
     result = Vertex(argument.parent, None, argument.conjuncts)

@@ -20,13 +20,15 @@ __all__ = ["NO_CLOSE", "CloseInfo", "CloseTree", "is_closed_struct"]
 
 
 class _Mode(IntEnum):
+    """What a step of the way means ("Embedding", "Definitions and hidden fields")."""
+
     GROUP = 0  # a struct with embeddings, a closed struct
     DEFINITION = 1
     EMBEDDING = 2
 
 
 class _Node:
-    """One step of the way by which a struct came to a vertex."""
+    """One step of the way by which a struct came to a vertex ("Closed structs")."""
 
     __slots__ = ("defines", "embedded", "mode", "parent")
 
@@ -41,7 +43,7 @@ class _Node:
 
 
 class CloseInfo:
-    """How a conjunct came to its vertex.
+    """How a conjunct came to its vertex ("Closed structs").
 
     Attributes:
         node: the last step, None for what is written there.
@@ -56,26 +58,27 @@ class CloseInfo:
 
     @property
     def defines(self) -> bool:
-        """Tell whether it came through a definition."""
+        """Tell whether it came through a definition ("Definitions and hidden fields")."""
         return self.node is not None and self.node.defines
 
     def definition(self) -> "CloseInfo":
-        """Come through a reference to a definition."""
+        """Come through a reference to a definition ("Definitions and hidden fields")."""
         return CloseInfo(_Node(self.node, _Mode.DEFINITION))
 
     def embedding(self) -> "CloseInfo":
+        """Come by embedding ("Embedding")."""
         return CloseInfo(_Node(self.node, _Mode.EMBEDDING))
 
     def group(self) -> "CloseInfo":
-        """Be in a struct that embeds others, which may close it as a whole."""
+        """Be in a struct that embeds others, which may close it as a whole ("Embedding")."""
         return CloseInfo(_Node(self.node, _Mode.GROUP), self.is_closed)
 
     def shut(self) -> "CloseInfo":
-        """Be closed by `close`."""
+        """Be closed by `close` ("Closed structs")."""
         return CloseInfo(_Node(self.node, _Mode.GROUP), is_closed=True)
 
     def inside(self) -> "CloseInfo":
-        """Return the info of what is in the struct."""
+        """Return the info of what is in the struct ("Closed structs")."""
         return CloseInfo(self.node) if self.is_closed else self
 
 
@@ -83,12 +86,12 @@ NO_CLOSE = CloseInfo(None)
 
 
 def is_closed_struct(vertex: "Vertex") -> bool:
-    """Tell whether some struct of a vertex is closed."""
+    """Tell whether some struct of a vertex is closed ("Closed structs")."""
     return any(info.close.is_closed or info.close.defines for info in vertex.structs)
 
 
 class _Entry:
-    """A node of the tree of one vertex."""
+    """A node of the tree of one vertex ("Closed structs")."""
 
     __slots__ = ("children", "infos", "node", "required")
 
@@ -100,7 +103,7 @@ class _Entry:
 
 
 class CloseTree:
-    """The ways of all structs of one vertex.
+    """The ways of all structs of one vertex ("Closed structs").
 
     Args:
         structs: of the vertex, complete.
@@ -131,7 +134,7 @@ class CloseTree:
         return entry
 
     def _require(self, close: CloseInfo) -> None:
-        """Mark the nearest thing that closes the struct, and all around it."""
+        """Mark the nearest thing that closes the struct, and all around it ("Closed structs")."""
         node = close.node
         if not close.is_closed:
             while node is not None and node.mode is not _Mode.DEFINITION:
@@ -149,7 +152,7 @@ class CloseTree:
             node = node.parent
 
     def allowed(self, label: Label) -> bool:
-        """Tell whether every closed struct allows a field."""
+        """Tell whether every closed struct allows a field ("Closed structs")."""
         if not self.found(label):
             return False
         return all(
@@ -159,11 +162,13 @@ class CloseTree:
         )
 
     def found(self, label: Label) -> bool:
-        """Tell whether the structs allow a field, taken together."""
+        """Tell whether the structs allow a field, taken together ("Closed structs")."""
         return self._accepts(self._root, label)
 
     def _accepts(self, entry: _Entry, label: Label) -> bool:
-        """Tell whether a node allows a field: all that closes it, else anything in it."""
+        """Tell whether a node allows a field: all that closes it, else anything in it
+        ("Closed structs", "Embedding").
+        """
         closing = False
         for child in entry.children:
             node = child.node

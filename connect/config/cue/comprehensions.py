@@ -32,11 +32,12 @@ __all__ = ["Comprehensions"]
 
 
 class Comprehensions(Core):
-    """Evaluates the clauses of comprehensions."""
+    """Evaluates the clauses of comprehensions ("Comprehensions")."""
 
     def yields(
         self, env: Env, comprehension: ComprehensionTerm
     ) -> "list[tuple[Env, StructTerm]] | Bottom":
+        """The structs that a comprehension yields, or why it cannot yet ("Comprehensions")."""
         scopes = [env]
         for clause in comprehension.clauses:
             following: list[Env] = []
@@ -56,6 +57,7 @@ class Comprehensions(Core):
         return [(scope, comprehension.value) for scope in scopes]
 
     def _if(self, env: Env, clause: IfClause) -> list[Env] | Bottom:
+        """``if condition``: once, or not at all ("Comprehensions")."""
         value = self.concrete(env, clause.condition, "if")
         if isinstance(value, Bottom):
             return value
@@ -69,11 +71,12 @@ class Comprehensions(Core):
         return [env] if value.value else []
 
     def _let(self, env: Env, clause: LetClause) -> Env:
+        """``let name = value``: once, with the variable ("Comprehensions")."""
         variable = Vertex(env.vertex, None, [(env, clause.value, NO_CLOSE)])
         return Env(env, env.vertex, {clause.name: variable})
 
     def _for(self, env: Env, clause: ForClause) -> list[Env] | Bottom:
-        """``for key, value in source``: once for each element or regular field."""
+        """``for key, value in source``: for each element or regular field ("Comprehensions")."""
         source = self._source(env, clause)
         if isinstance(source, Bottom):
             return source
@@ -92,6 +95,7 @@ class Comprehensions(Core):
         return scopes
 
     def _source(self, env: Env, clause: ForClause) -> Vertex | Bottom:
+        """The struct or list that a clause goes through ("Comprehensions")."""
         span = clause.source.span
         found = self.resolve(env, clause.source)
         if isinstance(found, Vertex):

@@ -65,9 +65,10 @@ _REFERENCES = (
 
 
 class Conjuncts(Core):
-    """Inserts conjuncts into states."""
+    """Inserts conjuncts into states ("Unification")."""
 
     def add_conjunct(self, state: State, env: Env, term: Term | Vertex, close: CloseInfo) -> None:
+        """Unify a vertex with a term, whatever it is ("Unification")."""
         if isinstance(term, StructTerm):
             self.add_struct(state, env, term, close)
         elif isinstance(term, _LITERALS):
@@ -88,6 +89,7 @@ class Conjuncts(Core):
             self._add_expression(state, env, term, close)
 
     def _add_expression(self, state: State, env: Env, term: Term, close: CloseInfo) -> None:
+        """Unify with an expression's value; an incomplete one waits ("Expressions")."""
         value = self.evaluate(env, term)
         if isinstance(value, Bottom) and value.incomplete:
             state.expressions = added(state.expressions, Pending(env, term, close, value))
@@ -97,6 +99,7 @@ class Conjuncts(Core):
     # References ("References", "Cycles")
 
     def _add_reference(self, state: State, env: Env, term: Term, close: CloseInfo) -> None:
+        """Unify with what a reference leads to ("References")."""
         found = self.resolve(env, term)
         if isinstance(found, Vertex):
             self._add_vertex(state, env, found, _closing(term, close))
@@ -187,7 +190,7 @@ class Conjuncts(Core):
         outer: Env,
         close: CloseInfo,
     ) -> None:
-        """Add embeddings, computed labels and comprehensions.
+        """Add embeddings, computed labels and comprehensions ("Embedding", "Dynamic fields").
 
         What is embedded becomes part of the same vertex, so that references on the way
         here count as seen for it.
@@ -210,11 +213,14 @@ class Conjuncts(Core):
                 self.add_conjunct(state, same, step, close.embedding())
 
     def _reconsider(self, state: State, arc: Vertex) -> None:
-        """Apply constraints that came after an arc was evaluated."""
+        """Apply constraints that came after an arc was evaluated
+        ("Pattern and default constraints").
+        """
         if self.apply_constraints(arc) and arc.status != Status.EVALUATING:
             arc.reset()
 
     def insert_field(self, state: State, label: Label, conjunct: Conjunct) -> Vertex:
+        """Add to a field: those of the same label are unified ("Structs")."""
         vertex = state.vertex
         arc = vertex.arcs.get(label)
         if arc is None:
@@ -235,7 +241,7 @@ class Conjuncts(Core):
 
 
 def _contains(vertex: Vertex, other: Vertex) -> bool:
-    """Tell whether a vertex is above another one."""
+    """Tell whether a vertex is above another one ("Structural cycles")."""
     parent = other.parent
     while parent is not None:
         if parent.home is vertex.home:

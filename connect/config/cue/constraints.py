@@ -1,6 +1,6 @@
 """Values go into a vertex: atoms and constraints narrow it, computed data adds to it.
 
-The rules are those of "Atoms", "Bounds" and "Unification" in the specification.
+The rules are those of "Values", "Bounds" and "Unification" in the specification.
 """
 
 from connect.config.cue.bounds import same_scalar, simplify
@@ -38,9 +38,10 @@ _NOWHERE = Span(Source("", ""), 0, 0)
 
 
 class Constraints(Core):
-    """Narrows what a vertex can be."""
+    """Narrows what a vertex can be ("Unification")."""
 
     def add_value(self, state: State, env: Env, value: Value, close: CloseInfo) -> None:
+        """Unify a vertex with a value ("Unification")."""
         if isinstance(value, Vertex):
             self._add_computed(state, env, value, close)
             return
@@ -70,6 +71,7 @@ class Constraints(Core):
         value: "Scalar | TypeValue | Top | Bound | Validator | Conjunction | Disjunction",
         close: CloseInfo,
     ) -> None:
+        """Unify with what is no struct, list or error ("Unification")."""
         if isinstance(value, Scalar):
             self._add_scalar(state, value)
         elif isinstance(value, Bound):
@@ -90,7 +92,7 @@ class Constraints(Core):
             state.top = True
 
     def _add_computed(self, state: State, env: Env, value: Vertex, close: CloseInfo) -> None:
-        """Unify with a computed value: its conjuncts, or else its arcs."""
+        """Unify with a computed value: its conjuncts, or else its arcs ("Unification")."""
         base = value.base
         if isinstance(base, StructMarker):
             state.struct_source = value
@@ -110,6 +112,7 @@ class Constraints(Core):
             self.add_value(state, env, base, close)
 
     def _add_data_struct(self, state: State, env: Env, value: Vertex, close: CloseInfo) -> None:
+        """Unify with the fields of a struct that a function made ("Structs")."""
         labels = frozenset(value.arcs)
         span = value.span or _NOWHERE
         term = StructTerm(span, (), {}, (), (), False, False, False, labels, False, False, False)
@@ -119,6 +122,9 @@ class Constraints(Core):
             self.insert_field(state, label, (env, arc, close.inside()))
 
     def narrow(self, state: State, kind: int, source: object) -> bool:
+        """Keep the kinds that both sides allow; tell whether any are left
+        ("Values", "Unification").
+        """
         if not state.kind:
             return False
         kind &= state.kind
@@ -130,6 +136,7 @@ class Constraints(Core):
         return bool(kind)
 
     def _conflict(self, state: State, first: object, second: object) -> None:
+        """Note that two values have no instance in common ("Bottom and errors")."""
         left, right = _in_order(first, second)
         parts: list[object] = ["conflicting values ", left, " and ", right]
         left_kind, right_kind = _kind(left), _kind(right)
@@ -140,7 +147,7 @@ class Constraints(Core):
         state.fail(self.failure(*parts, spans=spans))
 
     def _add_scalar(self, state: State, value: Scalar) -> None:
-        """Two atoms unify if they are equal ("Atoms")."""
+        """Two atoms unify if they are equal ("Values")."""
         known, text = state.scalar, value.value
         if self.redact is not None and isinstance(text, str) and self.redact(state.vertex.path):
             self.secrets.add(text)
@@ -168,7 +175,7 @@ class Constraints(Core):
             self._add_unequal(state, bound)
 
     def _narrow_range(self, state: State, env: Env, close: CloseInfo) -> None:
-        """Resolve a range that leaves one value, or none."""
+        """Resolve a range that leaves one value, or none ("Bounds")."""
         if state.lower is None or state.upper is None:
             return
         value = simplify(state.kind, state.lower, state.upper)
@@ -179,10 +186,12 @@ class Constraints(Core):
     def _add_simplified(
         self, state: State, env: Env, value: Value | None, close: CloseInfo
     ) -> None:
+        """Unify with what two bounds make together ("Bounds")."""
         if value is not None:
             self.add_value(state, env, value, close)
 
     def _add_unequal(self, state: State, bound: Bound) -> None:
+        """Keep ``!=`` or a pattern, unless another bound implies it ("Bounds")."""
         kept: list[Bound | Validator] = []
         known = False
         for check in state.checks:
@@ -198,6 +207,7 @@ class Constraints(Core):
         state.checks = kept
 
     def _add_validator(self, state: State, validator: Validator) -> None:
+        """Keep a validator; the same one counts once ("Unification")."""
         for check in state.checks:
             if isinstance(check, Validator) and _same_validator(check, validator):
                 return
@@ -205,6 +215,7 @@ class Constraints(Core):
 
 
 def _kind(value: object) -> int:
+    """The kinds of a value or literal ("Values")."""
     if isinstance(value, StructTerm):
         return StructMarker.kind
     if isinstance(value, ListTerm):
@@ -221,7 +232,9 @@ def _in_order(first: object, second: object) -> tuple[object, object]:
 
 
 def _bare_validator(value: FunctionValue) -> Validator | None:
-    """Return the validator that a function of one argument is when it is not called."""
+    """Return the validator that a function of one argument is when it is not called
+    ("Builtin functions").
+    """
     builtin = value.builtin
     if isinstance(builtin, Intrinsic):
         return None
@@ -231,6 +244,7 @@ def _bare_validator(value: FunctionValue) -> Validator | None:
 
 
 def _same_validator(left: Validator, right: Validator) -> bool:
+    """Tell whether two validators are one ("Unification")."""
     if left.builtin is not right.builtin or len(left.arguments) != len(right.arguments):
         return False
     return all(

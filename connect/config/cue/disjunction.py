@@ -31,10 +31,10 @@ _MAYBE, _DEFAULT, _NOT = range(3)  # the greater one wins where two meet
 
 
 class Disjunctions(Core):
-    """Expands the disjunctions of a vertex."""
+    """Expands the disjunctions of a vertex ("Disjunction")."""
 
     def expand_disjunctions(self, state: State) -> None:
-        """Give a vertex the value that its disjunctions leave.
+        """Give a vertex the value that its disjunctions leave ("Disjunction", "Default values").
 
         One disjunct left is the vertex's value; of several, the vertex becomes a
         `Disjunction`. None is an error with every disjunct's reason.
@@ -75,7 +75,7 @@ class Disjunctions(Core):
     def _expand(
         self, state: State, mode: int, errors: list[Bottom], *, last: bool, again: bool
     ) -> list[State]:
-        """Return what is left of a state with all its disjunctions expanded.
+        """Return what is left of a state with all its disjunctions expanded ("Disjunction").
 
         Args:
             mode: whether the state came by a disjunct marked as default.
@@ -110,7 +110,7 @@ class Disjunctions(Core):
         last: bool,
         again: bool,
     ) -> list[State]:
-        """Try every disjunct with every state so far."""
+        """Try every disjunct with every state so far: unification distributes ("Disjunction")."""
         results: list[State] = []
         shapes: dict[Hashable, list[int]] = {}
         for base in current:
@@ -135,7 +135,7 @@ class Disjunctions(Core):
     def _attempt(
         self, state: State, mode: int, errors: list[Bottom], *, again: bool
     ) -> list[State]:
-        """Evaluate a state without disjunctions to the end."""
+        """Evaluate a state without disjunctions to the end ("Disjunction")."""
         vertex = state.vertex
         vertex.home.current = vertex
         if again:
@@ -159,7 +159,8 @@ class Disjunctions(Core):
     def _merge(
         self, results: list[State], shapes: dict[Hashable, list[int]], new: State, last: bool
     ) -> None:
-        """Add a result unless an equal one is known; a default takes its place.
+        """Add a result unless an equal one is known; a default takes its place
+        ("Disjunction", "Default values").
 
         Args:
             shapes: where in the results those are that may be equal, by `shape_of`.
@@ -179,6 +180,7 @@ class Disjunctions(Core):
 
 
 def _mode(marked: bool, is_default: bool) -> int:
+    """What the mark of a disjunct says ("Default values")."""
     if not marked:
         return _MAYBE
     return _DEFAULT if is_default else _NOT
@@ -187,7 +189,8 @@ def _mode(marked: bool, is_default: bool) -> int:
 def _combine(
     results: list[State], disjunctions: Sequence[PendingDisjunction], offset: int, mode: int
 ) -> None:
-    """Decide which results are defaults, from what each used of every disjunction.
+    """Decide which results are defaults, from what each used of every disjunction
+    ("Default values").
 
     A usage says for one disjunction whether the disjunct was marked (`parent`), and what
     the disjunctions within it made of that (`nested`, `original`).
@@ -212,7 +215,7 @@ def _combine(
 
 
 def _finished(state: State) -> bool:
-    """Tell whether nothing waits but for the value itself, which says nothing new."""
+    """Tell whether nothing waits but for the value itself, which says nothing new ("Cycles")."""
     if state.dynamics or state.comprehensions or state.loops:
         return False
     return all(
@@ -221,7 +224,9 @@ def _finished(state: State) -> bool:
 
 
 def _fail_unknown(state: State) -> None:
-    """Make an error of a disjunct that waits for the value itself, and says nothing else."""
+    """Make an error of a disjunct that waits for the value itself, and says nothing else
+    ("Cycles").
+    """
     vertex = state.vertex
     if state.struct_source is None and not isinstance(vertex.base, Scalar | ListMarker):
         errors = [item.error for item in state.expressions if item.error is not None]
@@ -231,7 +236,7 @@ def _fail_unknown(state: State) -> None:
 
 
 def _adopt(vertex: Vertex, result: Vertex) -> None:
-    """Make the only disjunct left the value of the vertex."""
+    """Make the only disjunct left the value of the vertex ("Disjunction")."""
     vertex.arcs = result.arcs
     vertex.base = result.base
     vertex.structs = result.structs
@@ -242,7 +247,7 @@ def _adopt(vertex: Vertex, result: Vertex) -> None:
 
 
 def _empty(errors: list[Bottom]) -> Bottom:
-    """Return the error of a disjunction of which nothing is left."""
+    """Return the error of a disjunction of which nothing is left ("Disjunction")."""
     code = Code.EVALUATION
     for error in errors:
         code = max(code, error.code)

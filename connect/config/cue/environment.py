@@ -1,4 +1,4 @@
-"""What the names in a term refer to: the chain of scopes of one evaluation ("Scopes").
+"""What the names in a term refer to, by the chain of scopes ("Declarations and scope").
 
 A term is compiled once and evaluated wherever references carry it; the environment says
 which struct each of its scopes is there.
@@ -13,7 +13,9 @@ __all__ = ["Env", "Trail"]
 
 
 class Trail:
-    """A vertex through which references led to a term, and those before it."""
+    """A vertex through which references led to a term, and those before it
+    ("Reference cycles", "Structural cycles").
+    """
 
     __slots__ = ("before", "vertex")
 
@@ -23,7 +25,8 @@ class Trail:
 
 
 class Env:
-    """What the names in a term refer to: one level of the chain of scopes.
+    """What the names in a term refer to: one level of the chain of scopes
+    ("Declarations and scope").
 
     Attributes:
         up: the environment of the enclosing scope.

@@ -26,7 +26,7 @@ __all__ = ["same_value", "shape_of"]
 
 
 def same_value(left: Vertex, right: Vertex, *, ignore_plain: bool) -> bool:
-    """Tell whether two evaluated vertices are the same.
+    """Tell whether two evaluated vertices are the same ("Disjunction").
 
     Args:
         ignore_plain: structs of definitions need not be the same literal if they say
@@ -48,7 +48,7 @@ def same_value(left: Vertex, right: Vertex, *, ignore_plain: bool) -> bool:
 
 
 def shape_of(vertex: Vertex) -> Hashable:
-    """Return what is equal for vertices that are the same, and seldom for others."""
+    """Return what is equal for vertices that are the same, seldom for others ("Disjunction")."""
     base = vertex.base
     if isinstance(base, Scalar):
         return NUMBER if base.kind & NUMBER else base.kind, base.value
@@ -63,7 +63,7 @@ def _is_closed(vertex: Vertex) -> bool:
 
 
 def _within(left: Vertex, right: Vertex, ignore_plain: bool) -> bool:
-    """Tell whether every struct of one vertex that matters is in the other."""
+    """Tell whether every struct of one vertex that matters is in the other ("Disjunction")."""
     literals = {id(info.term) for info in right.structs}
     return all(
         id(info.term) in literals or not _matters(info, ignore_plain) for info in left.structs
@@ -75,6 +75,7 @@ def _matters(info: StructInfo, ignore_plain: bool) -> bool:
 
 
 def _same_base(left: Base, right: Base, ignore_plain: bool) -> bool:
+    """Tell whether two values are the same but for what is in them ("Disjunction")."""
     if left is right:
         return True
     match left, right:

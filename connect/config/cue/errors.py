@@ -17,6 +17,7 @@ Path: TypeAlias = tuple[str | int, ...]
 class FaultKind(StrEnum):
     """Why a document is refused, by the stage that finds it."""
 
+    UNREADABLE = "unreadable"  # there is no text: for whoever reads it from somewhere
     SYNTAX = "syntax"
     IMPORT = "import"
     REFERENCE = "reference"  # a name that stands for nothing

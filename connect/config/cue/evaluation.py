@@ -73,6 +73,7 @@ class Evaluation(Core):
     """
 
     def evaluate(self, env: Env, term: Term | Vertex) -> Value:
+        """The value of a term, as far as it is known ("Expressions")."""
         evaluator = _EVALUATORS.get(type(term))
         if evaluator is None:
             return term  # type: ignore[return-value]  # all that is not in the table is a value
@@ -89,7 +90,7 @@ class Evaluation(Core):
         return value
 
     def reference(self, env: Env, term: Term) -> Value:
-        """The value of what a reference leads to."""
+        """The value of what a reference leads to ("References")."""
         found = self.resolve(env, term)
         value = self.value_of(found) if isinstance(found, Vertex) else found
         return Bottom(Code.CYCLE, CYCLE.parts, (term.span,)) if value is CYCLE else value
@@ -99,9 +100,11 @@ class Evaluation(Core):
         return self.failure("explicit error (_|_ literal) in source", spans=(term.span,))
 
     def computed(self, env: Env, vertex: Vertex) -> Value:
+        """The value of an operand that has been computed ("Operands")."""
         return self.value_of(vertex)
 
     def value_of(self, vertex: Vertex) -> Value:
+        """The atom or error that a vertex is, or else the vertex ("Values")."""
         self.unify(vertex, Status.PARTIAL)
         vertex_state: State | None = vertex.state
         if vertex_state is not None and vertex.status < Status.CONJUNCTS:
@@ -119,7 +122,7 @@ class Evaluation(Core):
         return base
 
     def _unfinished(self, vertex: Vertex) -> Bottom:
-        """Say what a vertex waits for."""
+        """Say what a vertex waits for ("Cycles")."""
         state = vertex.state
         if state is not None and vertex.status == Status.PARTIAL:
             for item in state.pending:
@@ -128,7 +131,7 @@ class Evaluation(Core):
         return CYCLE
 
     def anonymous(self, env: Env, term: Term) -> Value:
-        """A struct, list, conjunction or disjunction inside an expression."""
+        """A struct, list, conjunction or disjunction inside an expression ("Operands")."""
         vertex = Vertex(self.vertex, None, [(env.apart(), term, NO_CLOSE)])
         self.unify(vertex, Status.CONJUNCTS)
         state = vertex.state
@@ -156,6 +159,9 @@ class Evaluation(Core):
             value = base.values[0]
 
     def concrete(self, env: Env, term: Term | Vertex, operation: str) -> Value:
+        """The concrete value that an operation needs; else the expression is incomplete
+        ("Expressions").
+        """
         span = term.span
         value = self.default_of(self.evaluate(env, term), span)
         if isinstance(value, Vertex):
@@ -171,6 +177,7 @@ class Evaluation(Core):
         )
 
     def label_of(self, env: Env, term: Term) -> "str | Bottom":
+        """The string that a computed label is ("Dynamic fields")."""
         value = self.concrete(env, term, "label")
         if isinstance(value, Bottom):
             return value
@@ -213,6 +220,7 @@ class Evaluation(Core):
         return Scalar(text, term.span)
 
     def _piece(self, value: Value, span: Span | None) -> str | bytes | Bottom:
+        """What an interpolated value adds to the text ("String interpolation")."""
         if isinstance(value, Bottom):
             return value
         if isinstance(value, Scalar):
@@ -231,7 +239,7 @@ class Evaluation(Core):
         )
 
     def unary(self, env: Env, term: UnaryTerm) -> Value:
-        """``+x``, ``-x``, ``!x`` ("Arithmetic operators", "Boolean operators")."""
+        """``+x``, ``-x``, ``!x`` ("Arithmetic operators", "Logical operators")."""
         value = self.concrete(env, term.operand, term.operator)
         if isinstance(value, Bottom):
             return value
@@ -275,7 +283,7 @@ class Evaluation(Core):
         )
 
     def slice(self, env: Env, term: SliceTerm) -> Value:
-        """``operand[low:high]``"""
+        """``operand[low:high]`` ("Primary expressions")."""
         value = self.concrete(env, term.operand, "slice")
         if isinstance(value, Bottom):
             return value
@@ -305,6 +313,7 @@ class Evaluation(Core):
         return self.list_of(items[low:high])
 
     def _slice_index(self, env: Env, term: Term | None, default: int) -> int | Bottom:
+        """The bound of a slice, which is an index ("Index expressions")."""
         if term is None:
             return default
         value = self.concrete(env, term, "slice index")
@@ -318,6 +327,7 @@ class Evaluation(Core):
         )
 
     def list_of(self, values: Sequence[Value]) -> Vertex:
+        """A closed list of values ("Lists")."""
         result = Vertex(self.vertex)
         result.base = ListMarker(is_open=False)
         result.status = Status.CONJUNCTS
@@ -329,7 +339,7 @@ class Evaluation(Core):
 
 
 def _bound_of_bound(term: BoundTerm, inner: Bound) -> Value | None:
-    """Simplify ``<(<=3)`` and its like."""
+    """Simplify ``<(<=3)`` and its like ("Bounds")."""
     outer, known = term.operator, inner.operator
     ordered = ("<", "<=", ">", ">=")
     if known == "!=":

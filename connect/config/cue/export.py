@@ -1,4 +1,4 @@
-"""A finished graph as plain data ("Manifestation" of values, which must be concrete)."""
+"""A finished graph as plain data: values, all of which must be concrete ("Values")."""
 
 import base64
 from typing import Any

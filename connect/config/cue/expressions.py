@@ -294,7 +294,10 @@ class ExpressionParser(TokenReader, ABC):
         return Literal(Span(self.source, token.start, token.end), value)
 
     def interpolation(self) -> Interpolation:
-        r"""interpolation = "\(" Expression ")", between the texts of a string."""
+        r"""interpolation = "\(" Expression ")" .
+
+        What stands before it, between two of them and behind is the string's text.
+        """
         opened = self.advance()
         form = opened.value
         assert isinstance(form, StringForm)

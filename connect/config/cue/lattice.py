@@ -87,7 +87,7 @@ def kind_text(kind: int) -> str:
 
 
 class Code(IntEnum):
-    """How final a failure is; the lower one decides when several meet."""
+    """How final a failure is; the lower one decides when several meet ("Bottom and errors")."""
 
     EVALUATION = 0
     STRUCTURAL_CYCLE = 1
@@ -96,7 +96,7 @@ class Code(IntEnum):
 
 
 class Scalar:
-    """A concrete atom: null, a bool, int, float, string or bytes."""
+    """A concrete atom: null, a bool, int, float, string or bytes ("Values")."""
 
     __slots__ = ("kind", "span", "value")
 
@@ -122,7 +122,7 @@ def _scalar_kind(value: Atom) -> int:
 
 
 class TypeValue:
-    """All values of one or more kinds, such as `int` or `number`."""
+    """All values of one or more kinds, such as `int` or `number` ("Values")."""
 
     __slots__ = ("kind", "span")
 
@@ -132,7 +132,7 @@ class TypeValue:
 
 
 class Top:
-    """``_``: anything."""
+    """``_``: anything ("Top")."""
 
     __slots__ = ("span",)
     kind = TOP
@@ -159,7 +159,9 @@ class Bound:
 
 
 class Validator:
-    """A function called with one argument too few: all values that it finds good."""
+    """A function called with one argument too few: all values that it finds good
+    ("Builtin functions").
+    """
 
     __slots__ = ("arguments", "builtin", "kind", "span")
 
@@ -171,7 +173,7 @@ class Validator:
 
 
 class Conjunction:
-    """Several constraints that no single value expresses."""
+    """Several constraints that no single value expresses ("Unification")."""
 
     __slots__ = ("kind", "span", "values")
 
@@ -206,7 +208,7 @@ class Disjunction:
 
 
 class StructMarker:
-    """Says of a vertex that it is a struct; its fields are the arcs."""
+    """Says of a vertex that it is a struct; its fields are the arcs ("Structs")."""
 
     __slots__ = ("needs_close",)
     kind = STRUCT
@@ -216,7 +218,7 @@ class StructMarker:
 
 
 class ListMarker:
-    """Says of a vertex that it is a list; its elements are the arcs."""
+    """Says of a vertex that it is a list; its elements are the arcs ("Lists")."""
 
     __slots__ = ("is_open",)
     kind = LIST
@@ -234,7 +236,7 @@ class Intrinsic(Enum):
 
 
 class FunctionValue:
-    """A builtin function that is not called, named in the document."""
+    """A builtin function that is not called, named in the document ("Builtin functions")."""
 
     __slots__ = ("builtin", "span")
     kind = FUNCTION
@@ -245,7 +247,7 @@ class FunctionValue:
 
 
 class PackageValue:
-    """A builtin package as what its name in a document stands for."""
+    """A builtin package as what its name in a document stands for ("Qualified identifiers")."""
 
     __slots__ = ("path", "span")
     kind = FUNCTION

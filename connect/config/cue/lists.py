@@ -16,7 +16,7 @@ __all__ = ["Lists"]
 
 
 class _Length:
-    """The length that the lists so far agree on.
+    """The length that the lists so far agree on ("Lists").
 
     Attributes:
         count: of elements.
@@ -33,9 +33,10 @@ class _Length:
 
 
 class Lists(Core):
-    """Unifies lists."""
+    """Unifies lists ("Lists")."""
 
     def add_lists(self, state: State) -> None:
+        """Unify the lists among the conjuncts, element by element ("Lists")."""
         vertex = state.vertex
         length = _Length()
         base = vertex.base
@@ -61,6 +62,7 @@ class Lists(Core):
         vertex.base = ListMarker(length.open)
 
     def _add_value_list(self, state: State, value: Vertex, length: _Length) -> None:
+        """Unify with a list that has been computed ("Lists")."""
         base = value.base
         is_open = isinstance(base, ListMarker) and base.is_open
         elements = value.elements()
@@ -79,6 +81,7 @@ class Lists(Core):
         length: _Length,
         rests: list[tuple[Env, Term, CloseInfo, int]],
     ) -> None:
+        """Unify with a list literal, comprehensions in it included ("Lists", "Comprehensions")."""
         if not env.cyclic:
             state.non_cyclic = True
         if not self.narrow(state, LIST, term):
@@ -108,7 +111,7 @@ class Lists(Core):
     def _agree(
         self, state: State, length: _Length, count: int, is_open: bool, span: Span | None
     ) -> bool:
-        """Take another list's length into account; tell whether it fits."""
+        """Take another list's length into account; tell whether it fits ("Lists")."""
         too_short = count < length.count and not is_open
         too_long = count > length.count and not length.open
         if too_short or too_long:

@@ -30,10 +30,12 @@ _COMPARISONS = frozenset(("==", "!=", "<", "<=", ">", ">=", "=~", "!~"))
 
 
 class Operators(Core):
-    """Evaluates binary operators."""
+    """Evaluates binary operators ("Operators")."""
 
     def binary(self, env: Env, term: BinaryTerm) -> Value:
-        """Evaluate ``left operator right``; a chain ``a + b + c`` from its first operand on."""
+        """Evaluate ``left operator right``; a chain ``a + b + c`` from its first operand on
+        ("Operators", "Operator precedence").
+        """
         chain = [term]
         while isinstance(term.left, BinaryTerm) and _bottom_operand(term) is None:
             term = term.left
@@ -56,6 +58,7 @@ class Operators(Core):
         return value
 
     def _apply(self, operator: str, left: Value, right: Value, span: Span) -> Value:
+        """Apply an operator to two concrete operands ("Operators")."""
         if operator in _COMPARISONS:
             return self.compare(operator, left, right, span)
         if operator in ("&&", "||"):
@@ -71,13 +74,16 @@ class Operators(Core):
         return result
 
     def _mismatch(self, operator: str, left: Value, right: Value, span: Span | None) -> Bottom:
+        """The types of the operands must unify ("Operators")."""
         types = f" (type {kind_text(left.kind)} and {kind_text(right.kind)})"
         return self.failure(
             "invalid operands ", left, " and ", right, f" to '{operator}'{types}", spans=(span,)
         )
 
     def _logical(self, operator: str, left: Value, right: Value, span: Span) -> Value:
-        """``&&`` and ``||``; a right operand that does not matter may be of any type."""
+        """``&&`` and ``||``; a right operand that does not matter may be of any type
+        ("Logical operators").
+        """
         for value in (left, right):
             if not isinstance(value, Scalar) or value.kind != BOOL:
                 return self.failure(
@@ -91,7 +97,7 @@ class Operators(Core):
         return Scalar(operator == "&&", span)
 
     def _arithmetic(self, operator: str, left: Value, right: Value, span: Span) -> Value | None:
-        """Reckon with numbers, join and repeat strings, bytes and lists."""
+        """Reckon with numbers; join and repeat strings, bytes, lists ("Arithmetic operators")."""
         if isinstance(left, Scalar) and isinstance(right, Scalar):
             if left.kind & NUMBER and right.kind & NUMBER:
                 a: Any = left.value
@@ -110,12 +116,14 @@ class Operators(Core):
         return None
 
     def _repeat_list(self, count: Scalar, items: Value, span: Span) -> Value:
+        """``count * list`` ("Arithmetic operators")."""
         assert isinstance(items, Vertex)
         assert isinstance(count.value, int)
         repeated = repeat(items.elements(), count.value, self.meter.budget.size)
         return self.list_of(repeated)
 
     def _text(self, operator: str, left: Scalar, right: Scalar, span: Span) -> Value | None:
+        """Join and repeat strings and bytes ("String operators")."""
         a, b, limit = left.value, right.value, self.meter.budget.size
         if operator == "+":
             if isinstance(a, str) and isinstance(b, str):
@@ -132,13 +140,14 @@ class Operators(Core):
         return None
 
     def signed(self, operator: str, value: Scalar, span: Span | None) -> Scalar:
-        """Return a number with a sign before it."""
+        """Return a number with a sign before it ("Arithmetic operators")."""
         number: Any = value.value
         return Scalar(negate(number) if operator == "-" else number, span, value.kind)
 
     # Comparison ("Comparison operators")
 
     def compare(self, operator: str, left: Value, right: Value, span: Span | None) -> Value:
+        """Compare two concrete operands ("Comparison operators")."""
         if isinstance(left, Scalar) and isinstance(right, Scalar):
             try:
                 result = compare_scalars(operator, left, right)
@@ -154,7 +163,7 @@ class Operators(Core):
         return self._mismatch(operator, left, right, span)
 
     def _compare_lists(self, operator: str, left: Value, right: Value) -> bool:
-        """Lists are equal if their elements are, and can be compared.
+        """Lists are equal if their elements are, and can be compared ("Comparison operators").
 
         As of v0.4.2, lists of different lengths are neither ``==`` nor ``!=``.
         """
@@ -173,7 +182,7 @@ class Operators(Core):
         return operator == "=="
 
     def _compare_bottom(self, env: Env, term: Term, operator: str, span: Span) -> Value:
-        """``x == _|_`` asks whether there is no concrete value (yet).
+        """``x == _|_`` asks whether there is no concrete value (yet) ("Bottom and errors").
 
         A field that is looked for in vain must not be inserted afterwards, or else the
         answer would have been wrong.
@@ -192,6 +201,7 @@ class Operators(Core):
         return Scalar(absent == (operator == "=="), span)
 
     def _reject(self, env: Env, term: Term) -> None:
+        """Note a field that was looked for in vain ("Bottom and errors")."""
         if isinstance(term, FieldRef):
             scope = env.ancestor(term.up).vertex.scope
         elif isinstance(term, SelectTerm):
@@ -208,7 +218,7 @@ class Operators(Core):
 
 
 def _bottom_operand(term: BinaryTerm) -> Term | None:
-    """Return what is compared with ``_|_``, if that is what a term does."""
+    """Return what is compared with ``_|_``, if that is what a term does ("Bottom and errors")."""
     if term.operator in ("==", "!="):
         for literal, other in ((term.left, term.right), (term.right, term.left)):
             if isinstance(literal, BottomTerm):

@@ -102,7 +102,7 @@ class _Parser(ExpressionParser):
             return None
 
     def only_expression(self) -> Expr:
-        """Expression [ "," ] end ."""
+        """Document = Expression [ "," ] ."""
         expression = self.expression()
         if self.token.kind == COMMA:
             self.advance()
@@ -136,7 +136,7 @@ class _Parser(ExpressionParser):
         return self.token.kind == IDENTIFIER and self.token.value == word
 
     def attribute_declarations(self) -> list[Declaration]:
-        """{ attribute "," } ."""
+        """Attributes = { attribute "," } ."""
         attributes: list[Declaration] = []
         while self.token.kind == ATTRIBUTE:
             attributes.append(self.attribute())
@@ -344,7 +344,7 @@ class _Parser(ExpressionParser):
         return Let(self.span(start, value.span.end), name, value)
 
     def name(self, expected: str) -> Ident:
-        """Identifier ."""
+        """Name = identifier ."""
         token = self.expect(IDENTIFIER, expected)
         return Ident(self.span(token.start, token.end), str(token.value))
 

@@ -1,8 +1,8 @@
 """Constraints on fields by their labels, and which fields are allowed.
 
-Optional fields and patterns say something of a field once there is one ("Optional
-fields", "Pattern constraints", in v0.4.2 "Bulk optional fields"); in closed structs they
-also say that it may be there.
+Optional fields and patterns say something of a field once there is one ("Field
+constraints", "Pattern and default constraints"); in closed structs they also say that it
+may be there.
 """
 
 from connect.config.cue.bounds import satisfied
@@ -28,9 +28,12 @@ __all__ = ["Patterns"]
 
 
 class Patterns(Core):
-    """Applies optional fields and patterns."""
+    """Applies optional fields and patterns ("Pattern and default constraints")."""
 
     def apply_constraints(self, vertex: Vertex) -> bool:
+        """Add what the parent's constraints say of a field; tell whether they say anything
+        ("Field constraints", "Pattern and default constraints").
+        """
         parent, label = vertex.parent, vertex.label
         if parent is None or label is None:
             return False
@@ -58,7 +61,7 @@ class Patterns(Core):
         return added
 
     def _matches(self, info: StructInfo, index: int, label: str) -> bool:
-        """Tell whether a label matches a pattern of a struct."""
+        """Tell whether a label matches a struct's pattern ("Pattern and default constraints")."""
         matchers = info.matchers
         if matchers is None:
             matchers = info.matchers = [None] * len(info.term.patterns)
@@ -71,10 +74,11 @@ class Patterns(Core):
         return self._fits(matcher, label)
 
     def default_or_value(self, value: Value) -> Value:
-        """Return what a pattern is matched with."""
+        """Return what a pattern is matched with ("Pattern and default constraints")."""
         return self.value_of(value) if isinstance(value, Vertex) else value
 
     def _fits(self, matcher: Value, label: str) -> bool:
+        """Tell whether a label unifies with a pattern ("Pattern and default constraints")."""
         if isinstance(matcher, Bottom):
             return False
         if isinstance(matcher, Top):
@@ -98,7 +102,8 @@ class Patterns(Core):
     # Closedness
 
     def allowed(self, vertex: Vertex) -> Bottom | None:
-        """Check that the parent's closed structs allow a vertex.
+        """Check that the parent's closed structs allow a vertex
+        ("Closed structs", "Definitions and hidden fields").
 
         Hidden fields and definitions are always allowed.
         """
@@ -117,6 +122,7 @@ class Patterns(Core):
         return None if fine else self._not_allowed(parent, vertex, label)
 
     def _not_allowed(self, parent: Vertex, vertex: Vertex, label: str) -> Bottom:
+        """A closed struct refuses the field; a near name is suggested ("Closed structs")."""
         allowed = [
             str(label_text(known))
             for info in parent.structs
@@ -137,6 +143,7 @@ class Patterns(Core):
         return self.failure(f"field not allowed: {label}", Nearest(label, allowed), spans=spans)
 
     def declares(self, info: StructInfo, label: Label) -> bool:
+        """Tell whether a struct declares a label, or a pattern of it matches ("Closed structs")."""
         term = info.term
         if label in term.labels:
             return True

@@ -50,9 +50,10 @@ __all__ = ["References"]
 
 
 class References(Core):
-    """Resolves references."""
+    """Resolves references ("References")."""
 
     def resolve(self, env: Env, term: Term | Vertex) -> Value:
+        """The vertex that a reference leads to, another value, or an error ("References")."""
         if isinstance(term, Vertex):
             return term
         resolver = _RESOLVERS.get(type(term))
@@ -61,13 +62,13 @@ class References(Core):
         return resolver(self, env, term)
 
     def field(self, env: Env, term: FieldRef) -> Value:
-        """A field of an enclosing struct."""
+        """A field of an enclosing struct ("References")."""
         scope = env.ancestor(term.up).vertex
         self.unify(scope, Status.PARTIAL)
         return self.lookup(scope, term.label, term.span)
 
     def let(self, env: Env, term: LetRef) -> Value:
-        """A `let`: an expression of its own, evaluated once in each scope ("Let clauses")."""
+        """A `let`: an expression of its own, evaluated once in each scope ("Let declarations")."""
         scope = env.ancestor(term.up)
         assert scope.lets is not None
         known = scope.lets.get(id(term.let))
@@ -78,7 +79,7 @@ class References(Core):
         return known
 
     def variable(self, env: Env, term: VariableRef) -> Value:
-        """A variable of a clause."""
+        """A variable of a clause ("Comprehensions")."""
         variables = env.ancestor(term.up).variables
         assert variables is not None
         return variables[term.name]
@@ -88,7 +89,7 @@ class References(Core):
         return self.vertex.home if term.up == 0 else env.ancestor(term.up - 1).vertex
 
     def dynamic(self, env: Env, term: DynamicRef) -> Value:
-        """A field with a computed label, by its alias."""
+        """A field with a computed label, by its alias ("Aliases")."""
         scope = env.ancestor(term.up)
         assert term.computed.label is not None
         label = self.label_of(scope, term.computed.label)
@@ -98,16 +99,16 @@ class References(Core):
         return self.lookup(scope.vertex, label, term.span)
 
     def imported(self, env: Env, term: ImportRef) -> Value:
-        """A package that is written in CUE."""
+        """A package that is written in CUE ("Qualified identifiers")."""
         return self.packages[term.path]
 
     def label(self, env: Env, term: LabelRef) -> Value:
-        """The label that matched a pattern; any string where none did yet."""
+        """The label that matched a pattern; any string where none did yet ("Aliases")."""
         label = env.ancestor(term.up).label
         return TypeValue(STRING, term.span) if label is None else Scalar(label, term.span)
 
     def select(self, env: Env, term: SelectTerm) -> Value:
-        """``operand.label``"""
+        """``operand.label`` ("Selectors")."""
         operand = term.operand
         if isinstance(operand, PackageValue):
             return self._member(operand.path, term)
@@ -117,7 +118,7 @@ class References(Core):
         return self._within(node, term.label, term.label_span, operand.span)
 
     def index(self, env: Env, term: IndexTerm) -> Value:
-        """``operand[index]``"""
+        """``operand[index]`` ("Index expressions")."""
         node = self.node(env, term.operand, term.span)
         index = self.concrete(env, term.index, "index")
         for part in (node, index):
@@ -143,7 +144,9 @@ class References(Core):
         )
 
     def node(self, env: Env, term: Term, whole: Span) -> Value:
-        """Return the struct or list, or what may become one, that an operand is."""
+        """Return the struct or list, or what may become one, that an operand is
+        ("Selectors", "Index expressions").
+        """
         found = self.resolve(env, term)
         if isinstance(found, Vertex):
             self.unify(found, Status.CONJUNCTS)
@@ -170,6 +173,7 @@ class References(Core):
         return self._no_operand(value, term.span)
 
     def _no_operand(self, value: Value, span: Span | None) -> Bottom:
+        """Only structs and lists have elements ("Selectors", "Index expressions")."""
         text = span.text if span is not None else "value"
         return self.failure(
             f"invalid operand {text} (found {kind_text(value.kind)}, want list or struct)",
@@ -177,7 +181,7 @@ class References(Core):
         )
 
     def _within(self, node: Value, label: Label, span: Span, operand: Span | None) -> Value:
-        """Look a label up in an operand."""
+        """Look a label up in an operand ("Selectors", "Index expressions")."""
         if not isinstance(node, Vertex):
             return node
         base = node.base
@@ -201,7 +205,7 @@ class References(Core):
         return self.lookup(node, label, span)
 
     def lookup(self, vertex: Vertex, label: Label, span: Span) -> Value:
-        """Return an arc, or why there is none (yet)."""
+        """Return an arc, or why there is none (yet) ("Selectors")."""
         scope = vertex.scope
         arc = scope.arcs.get(label)
         if arc is not None:
@@ -226,6 +230,7 @@ class References(Core):
         return self.waiting(message, known, spans=(span,))
 
     def _no_element(self, scope: Vertex, index: int, span: Span) -> Bottom:
+        """An index out of range ("Index expressions")."""
         count = len(scope.elements())
         message = f"index out of range [{index}] with length {count}"
         base = scope.base
@@ -234,7 +239,7 @@ class References(Core):
         return self.waiting(message, spans=(span,))
 
     def _member(self, path: str, term: SelectTerm) -> Value:
-        """A member of a builtin package."""
+        """A member of a builtin package ("Qualified identifiers")."""
         found = package(path)
         assert found is not None
         name = str(label_text(term.label))
@@ -254,7 +259,7 @@ class References(Core):
     # What other parts offer
 
     def refuses(self, vertex: Vertex, label: Label) -> bool:
-        """Tell whether a field can never be in a vertex, because that is closed."""
+        """Tell whether a field can never be in a vertex, as that is closed ("Closed structs")."""
         probe = Vertex(vertex, label)
         probe.closed = vertex.closed
         return self.allowed(probe) is not None

@@ -1,7 +1,7 @@
 """Regular expressions: RE2's syntax and matching, as `=~`, `!~` and package ``regexp`` need them.
 
 Matching takes time linear in the text. The library behind it is google-re2; what it takes and
-Go's `regexp`, which CUE refers to ("Regular expressions"), does not is refused here.
+Go's `regexp`, which CUE refers to ("Comparison operators"), does not is refused here.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Which names stand for what, where: the scopes that the resolver walks through.
 
-References are lexical ("Scopes" and "References" in the specification of CUE): a name
+References are lexical ("Declarations and scope" and "References" in the specification): a name
 stands for what the innermost enclosing struct or clause declares under it. What an
 evaluation puts into a struct, by embedding or merging, is no declaration.
 """

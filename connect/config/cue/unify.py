@@ -41,10 +41,10 @@ __all__ = ["Unification"]
 
 
 class Unification(Core):
-    """Drives vertices from their conjuncts to their values."""
+    """Drives vertices from their conjuncts to their values ("Unification")."""
 
     def unify(self, vertex: Vertex, want: Status) -> None:
-        """Unify the conjuncts of a vertex, as far as wanted and possible.
+        """Unify the conjuncts of a vertex, as far as wanted and possible ("Unification").
 
         What it refers to is unified on the way. A vertex that is being unified already
         is left as it is, but has all its conjuncts inserted.
@@ -74,6 +74,9 @@ class Unification(Core):
         self.vertex, self.deferring = outer, deferring
 
     def _unify(self, vertex: Vertex, want: Status) -> None:
+        """Insert conjuncts, expand disjunctions, and so again if more came meanwhile
+        ("Unification").
+        """
         while True:
             self.meter.step()
             self.vertex = vertex
@@ -97,6 +100,9 @@ class Unification(Core):
             vertex.reset()
 
     def _begin(self, vertex: Vertex) -> None:
+        """Say what the surroundings bring: closedness, constraints on the label
+        ("Definitions and hidden fields", "Field constraints").
+        """
         parent, label = vertex.parent, vertex.label
         if parent is not None and label is not None:
             vertex.closed = parent.closed or _is_definition(label)
@@ -105,7 +111,7 @@ class Unification(Core):
         vertex.state = State(vertex)
 
     def _may_finish(self, state: State, want: Status) -> bool:
-        """Decide whether to go on although something waits for other values."""
+        """Decide whether to go on although something waits for other values ("Cycles")."""
         vertex = state.vertex
         if want < Status.FINAL:
             vertex.status = Status.PARTIAL
@@ -117,7 +123,7 @@ class Unification(Core):
         return True
 
     def _fail_pending(self, state: State) -> None:
-        """Make errors of what waits in vain."""
+        """Make errors of what waits in vain ("Bottom and errors")."""
         vertex = state.vertex
         errors = [item.error for item in state.pending if item.error is not None]
         if errors:
@@ -127,7 +133,7 @@ class Unification(Core):
     # Conjuncts
 
     def progress(self, state: State) -> None:
-        """Insert conjuncts, and what waits, until nothing more can be inserted.
+        """Insert conjuncts, and what waits, until nothing more can be inserted ("Unification").
 
         Comprehensions over fields come after all others, because those may add fields.
         """
@@ -147,7 +153,7 @@ class Unification(Core):
                 return
 
     def _insert(self, state: State) -> None:
-        """Insert the vertex's conjuncts that are not inserted yet."""
+        """Insert the vertex's conjuncts that are not inserted yet ("Unification")."""
         conjuncts = state.vertex.home.conjuncts
         if state.vertex.home.state is not state:
             return  # an attempt with a disjunct has them all
@@ -209,6 +215,7 @@ class Unification(Core):
         return failed or bool(yielded)
 
     def _retry_expressions(self, state: State) -> bool:
+        """Insert again what waited for values, which may be known now ("Cycles")."""
         waiting, state.expressions = state.expressions, []
         for item in waiting:
             term = item.term
@@ -219,7 +226,7 @@ class Unification(Core):
     # Values
 
     def complete(self, state: State) -> None:
-        """Give a vertex its base value once its conjuncts are inserted."""
+        """Give a vertex its base value once its conjuncts are inserted ("Unification")."""
         vertex = state.vertex
         while state.lists or state.value_lists:
             self.add_lists(state)
@@ -247,7 +254,7 @@ class Unification(Core):
             vertex.base = most_severe(state.errors)
 
     def _constraints(self, state: State) -> Base:
-        """Return what restricts a value that is not concrete."""
+        """Return what restricts a value that is not concrete ("Bounds")."""
         values: list[Value] = []
         kind, allowed = state.kind, TOP
         for bound in (state.lower, state.upper):
@@ -268,14 +275,14 @@ class Unification(Core):
         return Conjunction(tuple(values), kind)
 
     def _implied(self, state: State, check: Bound | Validator) -> bool:
-        """Tell whether a range excludes what ``!=`` does."""
+        """Tell whether a range excludes what ``!=`` does ("Bounds")."""
         if not isinstance(check, Bound) or check.operator != "!=":
             return False
         ranges = (state.lower, state.upper)
         return any(bound and simplify(state.kind, bound, check) is bound for bound in ranges)
 
     def _validate(self, state: State, base: Base) -> None:
-        """Check a concrete value against bounds and validators."""
+        """Check a concrete value against bounds and validators ("Bounds")."""
         for bound in (state.lower, state.upper):
             if bound is not None and isinstance(base, Scalar):
                 self._check_bound(state, bound, base)
@@ -288,6 +295,7 @@ class Unification(Core):
                 self._check_bound(state, check, base)
 
     def _check_bound(self, state: State, bound: Bound, value: Scalar) -> None:
+        """An atom outside of a bound is an error ("Bounds")."""
         result = satisfied(bound, value)
         if isinstance(result, Bottom):
             state.fail(result)
@@ -304,6 +312,7 @@ class Unification(Core):
             )
 
     def _check_validator(self, state: State, check: Validator, base: Base) -> None:
+        """A value that a function does not find good is an error ("Builtin functions")."""
         value: Value = base if isinstance(base, Scalar) else state.vertex
         if not isinstance(base, Scalar):
             state.vertex.base = base
@@ -319,6 +328,7 @@ class Unification(Core):
             state.fail(self.failure(*parts, spans=spans))
 
     def _check_list_labels(self, state: State) -> None:
+        """A struct that embeds a list has no regular fields ("Embedding")."""
         vertex = state.vertex
         if not vertex.arcs or not state.kind or state.struct_source is not None:
             return
@@ -328,7 +338,7 @@ class Unification(Core):
     # All below
 
     def finalize(self, vertex: Vertex) -> None:
-        """Unify a vertex and all below it, to the end.
+        """Unify a vertex and all below it, to the end ("Structs").
 
         An error in an arc is noted in the vertices above it: it makes them unfit as
         disjuncts.
@@ -351,7 +361,9 @@ class Unification(Core):
         self.vertex = outer
 
     def _open(self, vertex: Vertex) -> list[Vertex]:
-        """Unify a vertex and return the arcs that are to be finished, last one first."""
+        """Unify a vertex and return the arcs that are to be finished, last one first
+        ("Closed structs", "Structural cycles").
+        """
         if vertex.status == Status.EVALUATING_ARCS or vertex.status == Status.EVALUATING:
             return []
         disallowed = self.allowed(vertex)
@@ -386,11 +398,12 @@ class Unification(Core):
 
 
 def most_severe(errors: Sequence[Bottom]) -> Bottom:
-    """Return the first of the most final errors."""
+    """Return the first of the most final errors ("Bottom and errors")."""
     return min(errors, key=lambda error: error.code)
 
 
 def _note_child_error(parent: Vertex, child: Vertex) -> None:
+    """An error in a field is one of the struct ("Structs")."""
     error = child.base if isinstance(child.base, Bottom) else child.child_error
     if error is not None and not error.incomplete:
         known = parent.child_error

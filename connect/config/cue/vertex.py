@@ -111,7 +111,7 @@ class Status(IntEnum):
 
 
 class StructInfo:
-    """A struct literal among the conjuncts of a vertex, or the ellipsis of a list."""
+    """A struct literal among the conjuncts of a vertex, or the ellipsis of a list ("Structs")."""
 
     __slots__ = ("close", "env", "matchers", "term")
 
@@ -126,7 +126,7 @@ Conjunct: TypeAlias = tuple[Env, Union[Term, "Vertex"], CloseInfo]
 
 
 class Vertex:
-    """A place of the document, or a value computed on the way.
+    """A place of the document, or a value computed on the way ("Values").
 
     Attributes:
         label: None for the root and for what is computed.
@@ -265,7 +265,7 @@ class Vertex:
 
 
 class Pending(NamedTuple):
-    """A conjunct, field or comprehension that waits for other values."""
+    """A conjunct, field or comprehension that waits for other values ("Expressions")."""
 
     env: Env
     term: Union[Term, "Vertex", DynamicField, ComprehensionTerm]
@@ -274,7 +274,7 @@ class Pending(NamedTuple):
 
 
 class PendingDisjunction(NamedTuple):
-    """A disjunction among the conjuncts, not yet expanded."""
+    """A disjunction among the conjuncts, not yet expanded ("Disjunction")."""
 
     env: Env
     disjuncts: "tuple[tuple[Term | Vertex, bool], ...]"
@@ -287,7 +287,7 @@ class PendingDisjunction(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What a result used of a disjunction: see `disjunction.py`."""
+    """What a result used of a disjunction: see `disjunction.py` ("Default values")."""
 
     parent: int
     nested: int
@@ -295,7 +295,7 @@ class Usage(NamedTuple):
 
 
 class State:
-    """What is known of a vertex while its conjuncts are unified."""
+    """What is known of a vertex while its conjuncts are unified ("Unification")."""
 
     __slots__ = (
         "arcs_seen",

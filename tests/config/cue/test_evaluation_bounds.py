@@ -3,7 +3,7 @@
 import pytest
 
 from connect.config.cue import Source, compile_document
-from tests.config.cue.evaluating import refusal
+from tests.config.cue.evaluating import exported, refusal
 
 
 def text(document: str) -> str:
@@ -126,3 +126,29 @@ WRONG = {
 @pytest.mark.parametrize(("document", "faults"), WRONG.values(), ids=WRONG)
 def test_constraints_conflict(document: str, faults: list[str]) -> None:
     assert refusal(document) == faults
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        (r"(a)\\1", r"invalid escape sequence: \1"),
+        ("a(?=b)", "invalid perl operator: (?="),
+        ("a(?!b)", "invalid perl operator: (?!"),
+        ("(?<=a)b", "(?< is not supported; a named group is written (?P<name>…)"),
+    ],
+)
+@pytest.mark.parametrize("document", ['a: "ab" =~ "{}"', 'a: "ab" & =~"{}"', 'a: "ab" & !~"{}"'])
+def test_backreferences_and_looking_around_are_refused(
+    pattern: str, reason: str, document: str
+) -> None:
+    [fault] = refusal(document.format(pattern))
+    assert "invalid regular expression" in fault
+    assert fault.endswith(reason)
+
+
+def test_a_pattern_that_backtracking_never_ends_with_is_matched_in_linear_time() -> None:
+    assert exported('a: ("a" * 200000 + "!") =~ "^(a+)+$"') == '{"a":false}'
+
+
+def test_so_is_a_bound() -> None:
+    assert refusal('_a: "a" * 200000 + "!", a: _a & !~"^(a+)+$"') == []
