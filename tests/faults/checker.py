@@ -10,6 +10,7 @@ from bench.figures import Latency, summarize
 from connect.worker import Happening, RunEnd
 from connect.worker.journal_file import Overlap, find_overlaps
 from tests.faults.load import Call
+from tests.faults.lost import LostReply, find_lost_replies
 
 __all__ = ["Figures", "Standstills", "check", "split_at_standstills"]
 
@@ -33,7 +34,7 @@ class Figures:
         run_again: run twice or more, one run after the other.
         run_together: run twice at the same time.
         wrong: answered with something else than their result.
-        lost: whose reply was acknowledged to a worker, and which got no answer.
+        lost: replies that were acknowledged to a worker, and run for once more.
         latency_ms: of those answered, without their work.
         retried: seconds from a worker's death until what it ran was started elsewhere.
     """
@@ -46,7 +47,7 @@ class Figures:
     run_again: int
     run_together: Sequence[Overlap]
     wrong: int
-    lost: int
+    lost: Sequence[LostReply]
     latency_ms: Latency
     retried: Sequence[float]
 
@@ -60,8 +61,7 @@ class Figures:
         ]
         if self.wrong:
             found.append(f"{self.wrong} requests got a wrong answer")
-        if self.lost:
-            found.append(f"{self.lost} replies were acknowledged and lost")
+        found += [str(lost) for lost in self.lost]
         if self.sent != self.answered + sum(self.failed.values()):
             found.append(f"of {self.sent} requests, some neither answered nor failed")
         return found
@@ -73,31 +73,33 @@ def check(
     *,
     killed: Mapping[str, float],
     standstills: Standstills,
-    late_after: float,
+    lease: float,
+    forgotten: Sequence[float] = (),
 ) -> Figures:
     """Sum up a load that is over.
 
     Args:
         journal: of all workers, those of each in their order.
         killed: when a worker was, in unix seconds, by its instance id.
-        late_after: seconds beyond their work from which on answers are late.
+        lease: its length in seconds; answers are late when they come later than by one
+            after their work.
+        forgotten: when Redis had lost all it knew, in unix seconds.
     """
     asked = {call.request_id for call in calls}
     lines = [dict(line) for line in journal if line.get("request_id") in asked]
     answered = [call for call in calls if call.answered is not None]
     took = [_beyond_work(call) for call in answered]
     starts = Counter(line["request_id"] for line in lines if line["what"] == Happening.STARTED)
-    acked = {line["request_id"] for line in lines if line["what"] == Happening.REPLY_ACKED}
     return Figures(
         sent=len(calls),
         answered=len(answered),
         failed=dict(Counter(_last_reason(call) for call in calls if call.answered is None)),
         attempts=dict(Counter(each.reason for call in calls for each in call.failed)),
-        late=sum(seconds > late_after for seconds in took),
+        late=sum(seconds > lease for seconds in took),
         run_again=sum(count > 1 for count in starts.values()),
         run_together=find_overlaps(split_at_standstills(lines, standstills), ended=killed.get),
         wrong=sum(call.result != call.number for call in answered),
-        lost=len(acked - {call.request_id for call in answered}),
+        lost=find_lost_replies(calls, lines, lease=lease, forgotten=forgotten),
         latency_ms=summarize(took or [math.nan]),
         retried=_retried(lines, killed),
     )

@@ -1,6 +1,8 @@
 """Two gateways, an API, two executors and workers, as processes with proxies between them."""
 
+import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -25,6 +27,8 @@ __all__ = ["Deployment", "Plan", "open_deployment"]
 
 # Where the proxies before RPC listen: on the ports of what they stand for.
 _BEFORE_RPC = "127.0.0.2"
+# What proxies stand for until it runs.
+_NOBODY = ("127.0.0.1", 1)
 _APP = "tests.faults.apps:app"
 _SECRET = "s" * 32
 _POLL_SECONDS = 0.05
@@ -78,6 +82,7 @@ class Deployment:
 
     Attributes:
         to_gateways: proxies between workers and each gateway.
+        to_api: the proxy between workers and the API.
         rpc: proxies between executors and gateways, both ways, by the name of who is called.
         to_redis: proxies before Redis, by the name of whose they are.
         app_ids: by name.
@@ -87,6 +92,7 @@ class Deployment:
     redis: RedisServer
     folder: Path
     http: httpx.AsyncClient
+    to_api: Proxy
     api_url: str = ""
     gateways: list[Node[RunningService]] = field(default_factory=list)
     executors: list[Node[ExecutorProcess]] = field(default_factory=list)
@@ -129,6 +135,26 @@ class Deployment:
             return 0
         return int(answer.json()["matching"]) if answer.is_success else 0
 
+    async def ended(self, instance: str) -> dict[str, str]:
+        """Return why connections of a worker ended, by their ids.
+
+        Only what gateways tell that run, and answer at once.
+        """
+        reasons: dict[str, str] = {}
+        for gateway in self.gateways:
+            if not gateway.up:
+                continue
+            address = gateway.running.addresses["admin"]
+            try:
+                answer = await self.http.get(
+                    f"{address}/connections/closed", params={"instance": instance}
+                )
+            except httpx.TransportError:
+                continue
+            if answer.is_success:
+                reasons |= {each["id"]: each["reason"] for each in answer.json()["data"]}
+        return reasons
+
     def died(self) -> list[str]:
         """What ended though nobody ended it, in words."""
         nodes: list[Node[Any]] = [*self.gateways, *self.executors, *self.worker_nodes]
@@ -139,7 +165,7 @@ class Deployment:
         ]
 
     async def whole(self, *, seconds: float = 40.0) -> bool:
-        """Wait until everything runs and each worker has one connection.
+        """Wait until everything runs and each worker has one connection, which is stored.
 
         Returns:
             Whether that came about in time.
@@ -149,10 +175,22 @@ class Deployment:
             while not all(node.up for node in nodes) or (
                 sum([await self.connections(one) for one in self.gateways])
                 != len(self.worker_nodes)
+                or await self._stored() != len(self.worker_nodes)
             ):
                 await trio.sleep(_POLL_SECONDS)
             return True
         return False
+
+    async def _stored(self) -> int:
+        """How many connections are stored as ready; 0 while Redis does not answer."""
+        try:
+            answer = await self.http.get(
+                f"{self.api_url}/v0/connect/envs/{DEVELOPMENT_ENV_ID}/conns"
+            )
+        except httpx.TransportError:
+            return 0
+        found = answer.json()["data"] if answer.is_success else []
+        return sum(connection["status"] == "READY" for connection in found)
 
     async def restart_redis(self, away: float, *, empty: bool = False) -> None:
         """SIGKILL Redis, and start it again after so many seconds.
@@ -167,6 +205,15 @@ class Deployment:
                 file.unlink() if file.is_file() else shutil.rmtree(file)
         await trio.to_thread.run_sync(self.redis.start)
 
+    async def freeze_redis(self, seconds: float) -> None:
+        """SIGSTOP Redis, and SIGCONT it after so many seconds."""
+        redis = int(_pid_file(self.folder).read_text())
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            await trio.sleep(seconds)
+        finally:
+            os.kill(redis, signal.SIGCONT)
+
 
 @asynccontextmanager
 async def open_deployment(plan: Plan) -> AsyncIterator[Deployment]:
@@ -177,12 +224,14 @@ async def open_deployment(plan: Plan) -> AsyncIterator[Deployment]:
     """
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     # What was answered is on disk: as Redis is run by whoever must not lose replies.
-    redis = RedisServer(folder, options=("--appendonly", "yes", "--appendfsync", "always"))
+    safe = ("--appendonly", "yes", "--appendfsync", "always")
+    redis = RedisServer(folder, options=(*safe, "--pidfile", str(_pid_file(folder))))
     try:
         await trio.to_thread.run_sync(redis.start)
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=2.0))
-            deployment = Deployment(plan=plan, redis=redis, folder=folder, http=http)
+            to_api = await stack.enter_async_context(open_proxy(_NOBODY))
+            deployment = Deployment(plan=plan, redis=redis, folder=folder, http=http, to_api=to_api)
             nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(nursery.cancel_scope.cancel)
             await _open_proxies(deployment, stack)
@@ -194,9 +243,8 @@ async def open_deployment(plan: Plan) -> AsyncIterator[Deployment]:
 
 
 async def _open_proxies(deployment: Deployment, stack: AsyncExitStack) -> None:
-    nobody = ("127.0.0.1", 1)
     for _ in range(2):
-        deployment.to_gateways.append(await stack.enter_async_context(open_proxy(nobody)))
+        deployment.to_gateways.append(await stack.enter_async_context(open_proxy(_NOBODY)))
     for name in ("gateway-1", "gateway-2", "executor-1", "executor-2"):
         port = free_port()
         deployment.rpc[name] = await stack.enter_async_context(
@@ -225,6 +273,7 @@ async def _start(deployment: Deployment, nursery: trio.Nursery) -> None:
         for service in (api, *deployment.gateways):
             starting.start_soon(service.start)
     deployment.api_url = api.running.addresses["api"]
+    deployment.to_api.target = _address(deployment.api_url)
     for number in range(1, deployment.plan.workers + 1):
         worker = partial(_start_worker, deployment)
         deployment.workers.append(Node(f"worker-{number}", worker, nursery=nursery, logs=logs))
@@ -257,8 +306,23 @@ def _service(deployment: Deployment, name: str) -> list[str]:
     ]
 
 
+def _pid_file(folder: Path) -> Path:
+    return folder / "redis.pid"
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = httpx.URL(url)
+    assert parts.port is not None
+    return parts.host, parts.port
+
+
 def _redis_url(deployment: Deployment, name: str) -> str:
     return f"redis://127.0.0.1:{deployment.to_redis[name].port}"
+
+
+def _api_url(deployment: Deployment) -> str:
+    """Where workers find the API."""
+    return f"http://{deployment.to_api.host}:{deployment.to_api.port}"
 
 
 @asynccontextmanager
@@ -274,9 +338,7 @@ async def _start_gateway(
         f"--gateway-rpc-port={rpc.port}",
         f"--advertise-host={_BEFORE_RPC}",
     ) as service:
-        url = httpx.URL(service.addresses["gateway"])
-        assert url.port is not None
-        to_workers.target = ("127.0.0.1", url.port)
+        to_workers.target = ("127.0.0.1", _address(service.addresses["gateway"])[1])
         yield service
 
 
@@ -300,7 +362,7 @@ async def _start_executor(
 async def _start_worker(deployment: Deployment, incarnation: str) -> AsyncIterator[RunningProcess]:
     command = [
         *(sys.executable, "-m", "connect", "worker", _APP),
-        f"--url={deployment.api_url}",
+        f"--url={_api_url(deployment)}",
         f"--instance-id={incarnation}",
         f"--journal={deployment.journal_path}",
     ]
@@ -314,6 +376,6 @@ async def _start_official_worker(
 ) -> AsyncIterator[RunningProcess]:
     program = "tests.faults.official_worker"
     command = [sys.executable, "-m", program, str(deployment.journal_path), incarnation]
-    where = {"INNGEST_DEV": deployment.api_url}
+    where = {"INNGEST_DEV": _api_url(deployment)}
     async with start_process(command, environment=where) as process:
         yield process

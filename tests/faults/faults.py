@@ -11,6 +11,7 @@ import trio
 
 from tests.faults.apps import APP_NAME
 from tests.faults.deployment import Deployment
+from tests.faults.load import Load
 from tests.faults.nodes import Node
 from tests.support.tcp_proxy import Direction, Proxy
 
@@ -23,6 +24,12 @@ _AWAY_SECONDS = (0.3, 1.0)
 _CUTS = 3
 _BETWEEN_CUTS_SECONDS = 0.2
 _BACK_SECONDS = 30.0
+# What is sent to a worker that does not read must fill the buffers on its way, some megabytes;
+# then its gateway waits for as long as a write may take.
+_PADDING_BYTES = 48 * 1024
+_UNREAD = frozenset({"WRITE_STALLED", "CONSECUTIVE_HEARTBEATS_MISSED"})
+_DEAF_SECONDS = 30.0
+_DEAF_POLL_SECONDS = 0.1
 _POLL_SECONDS = 0.02
 
 ROLLING_RESTART = "rolling-restart"
@@ -33,18 +40,22 @@ class Scene:
     """What a fault acts on, and what it notes.
 
     Attributes:
+        load: the requests meanwhile.
         rounds: of a rolling restart.
         moments: what happened when, in unix seconds.
         back: seconds from each gateway's death until all workers of ours were ready at the
             other. Those of the official SDK take their own time.
+        forgotten: when Redis lost all it knew, in unix seconds.
         broken: what did not go as it must.
     """
 
     deployment: Deployment
+    load: Load
     random: random.Random
     rounds: int = 3
     moments: list[tuple[float, str]] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
+    forgotten: list[float] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def note(self, what: str) -> None:
@@ -96,7 +107,52 @@ async def _freeze(nodes: Callable[[Deployment], Sequence[Node[Any]]], scene: Sce
 async def _restart_redis(empty: bool, scene: Scene) -> None:
     away = scene.seconds(_DISTURBANCE_LEASES)
     scene.note(f"Redis is away for {away:.2f} s" + (", and has lost all" if empty else ""))
+    if empty:
+        scene.forgotten.append(time.time())
     await scene.deployment.restart_redis(away, empty=empty)
+
+
+async def _freeze_redis(scene: Scene) -> None:
+    seconds = scene.seconds(_STANDSTILL_LEASES)
+    scene.note(f"stop Redis for {seconds:.2f} s")
+    await scene.deployment.freeze_redis(seconds)
+
+
+async def _deafen_worker(scene: Scene) -> None:
+    """A worker reads nothing more while so much is sent to it that its gateway sees that."""
+    deployment = scene.deployment
+    worker = scene.random.choice(deployment.workers)
+    before = await deployment.ended(worker.incarnation)
+    scene.note(f"{worker.incarnation} reads no more")
+    scene.load.padding = _PADDING_BYTES
+    reasons: list[str] = []
+    try:
+        with worker.standing_still(), trio.move_on_after(_DEAF_SECONDS):
+            while not reasons:
+                await trio.sleep(_DEAF_POLL_SECONDS)
+                ended = await deployment.ended(worker.incarnation)
+                reasons = [reason for each, reason in ended.items() if each not in before]
+    finally:
+        scene.load.padding = 0
+    what = f"the connection of {worker.incarnation}: {', '.join(reasons) or 'it goes on'}"
+    scene.note(what)
+    if not reasons or not _UNREAD.issuperset(reasons):
+        scene.broken.append(f"nothing was read, and {what}")
+
+
+async def _lose_api(disturb: Callable[[Proxy], None], scene: Scene) -> None:
+    """Disturb the way to the API just when all workers need it, having lost their connections."""
+    seconds = scene.seconds(_DISTURBANCE_LEASES)
+    scene.note(f"no connections, and no way to the API for {seconds:.2f} s")
+    proxy = scene.deployment.to_api
+    with trio.move_on_after(seconds):
+        disturb(proxy)
+        for link in scene.deployment.to_gateways:
+            link.cut()
+        while True:
+            await trio.sleep(_BETWEEN_CUTS_SECONDS)
+            disturb(proxy)
+    proxy.resume()
 
 
 async def _cut(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> None:
@@ -177,8 +233,12 @@ FAULTS: Mapping[str, Fault] = {
     "kill-redis": partial(_restart_redis, False),
     "empty-redis": partial(_restart_redis, True),
     "stop-gateway": partial(_freeze, _gateways),
+    "stop-redis": _freeze_redis,
     "stop-executor": partial(_freeze, _executors),
     "stop-worker": partial(_freeze, _own_workers),
+    "deaf-worker": _deafen_worker,
+    "cut-api": partial(_lose_api, Proxy.cut),
+    "stall-api": partial(_lose_api, Proxy.stall),
     **{f"cut-{name}": partial(_cut, links) for name, links in _LINKS.items()},
     **{f"stall-{name}": partial(_stall, links) for name, links in _LINKS.items()},
     **{f"drop-{name}": partial(_drop, links) for name, links in _LINKS.items()},

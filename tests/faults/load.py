@@ -17,7 +17,12 @@ from tests.faults.apps import APP_NAME, EVENT, OFFICIAL_APP_NAME
 from tests.faults.deployment import Deployment
 from tests.faults.nodes import ExecutorGone
 
-__all__ = ["Call", "FailedAttempt", "Load"]
+__all__ = ["EXECUTOR_LOST", "EXECUTOR_SILENT", "Call", "FailedAttempt", "Load"]
+
+_ENDED = "the executor ended"
+EXECUTOR_SILENT = "the executor is silent"
+EXECUTOR_LOST = frozenset({_ENDED, EXECUTOR_SILENT})
+"""The reasons of attempts that ended without a word of the executor."""
 
 _SHORT_SECONDS = 0.02
 # One request in so many is long, and one in so many goes to the official SDK.
@@ -73,12 +78,14 @@ class Load:
 
     Attributes:
         calls: all that were begun, in order.
+        padding: bytes that each request is made longer by; may be set at any time.
     """
 
     def __init__(
-        self, deployment: Deployment, *, rate: float, seed: int, patience: float = 40.0
+        self, deployment: Deployment, *, rate: float, seed: int, patience: float = 120.0
     ) -> None:
         self.calls: list[Call] = []
+        self.padding = 0
         self._deployment = deployment
         self._rate = rate
         self._random = random.Random(seed)
@@ -140,9 +147,9 @@ class Load:
             try:
                 answer = await executor.running.execute(*self._question(call))
             except ExecutorGone:
-                return "the executor ended"
+                return _ENDED
         if answer is None:
-            return "the executor is silent"
+            return EXECUTOR_SILENT
         if "error" in answer:
             return str(answer["error"])
         call.answered, call.result = time.time(), answer["body"]
@@ -163,7 +170,11 @@ class Load:
         event = {
             "id": call.request_id,
             "name": EVENT,
-            "data": {"number": call.number, "seconds": call.seconds},
+            "data": {
+                "number": call.number,
+                "seconds": call.seconds,
+                "padding": "x" * self.padding,
+            },
             "user": {},
             "ts": round(call.began * 1000),
         }

@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -102,10 +102,16 @@ class Node(Generic[P]):
 
     async def freeze(self, seconds: float) -> None:
         """SIGSTOP it, and SIGCONT it after so many seconds."""
+        with self.standing_still():
+            await trio.sleep(seconds)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """SIGSTOP it, and SIGCONT it at the end of the block."""
         running, since = self.running, time.time()
         running.send_signal(signal.SIGSTOP)
         try:
-            await trio.sleep(seconds)
+            yield
         finally:
             running.send_signal(signal.SIGCONT)
             self.frozen.setdefault(self.incarnation, []).append((since, time.time()))

@@ -61,8 +61,8 @@ async def run_fault(
         seed: draws the moments, the victims and the requests.
         rounds: of a rolling restart.
     """
-    scene = Scene(deployment, random.Random(f"{fault} {seed}"), rounds)
     load = Load(deployment, rate=rate, seed=seed)
+    scene = Scene(deployment, load, random.Random(f"{fault} {seed}"), rounds)
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(load.run)
@@ -89,7 +89,8 @@ async def run_fault(
         deployment.journal(),
         killed={name: at for node in workers for name, at in node.killed.items()},
         standstills={name: when for node in workers for name, when in node.frozen.items()},
-        late_after=deployment.plan.lease,
+        lease=deployment.plan.lease,
+        forgotten=scene.forgotten,
     )
     if fault == ROLLING_RESTART and figures.attempts:
         broken.append(f"requests failed: {dict(figures.attempts)}")

@@ -33,7 +33,7 @@ def report(*, figures: Figures | None = None, violations: tuple[str, ...] = ()) 
             run_again=6,
             run_together=[OVERLAP],
             wrong=0,
-            lost=0,
+            lost=[],
             latency_ms=Latency(p50=11.0, p90=12.0, p99=1234.0, max=2000.0),
             retried=[3.0, 3.5],
         ),
@@ -67,6 +67,6 @@ def test_figures_of_a_check_can_be_written_as_json() -> None:
         number=0, request_id="r", app="ours", seconds=0.0, began=1.0, answered=2.0, result=0,
         failed=[FailedAttempt(1.5, "why")],
     )  # fmt: skip
-    figures = check([call], [], killed={}, standstills={}, late_after=1.0)
+    figures = check([call], [], killed={}, standstills={}, lease=1.0)
     [written] = json.loads(reports_json([report(figures=figures)], {"seed": 3}))["faults"]
     assert written["figures"]["attempts"] == {"why": 1}

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-from connect.errors import Syscode
-from tests.simulation.facts import Call, Facts, Run, StoredReply, node_of
+from tests.simulation.causes import REASONS, is_displaced, is_excused
+from tests.simulation.facts import Call, Facts, Run, Span, StoredReply, most_at_once, node_of
 from tests.simulation.history import (
     STORE_UNAVAILABLE,
     CallEnding,
@@ -27,10 +27,6 @@ from tests.simulation.store import HOST
 
 __all__ = ["INVARIANTS", "Overlap", "Violation", "check", "overlaps"]
 
-# For how long after its end a fault may make a call fail, in seconds: workers come back with
-# backoff, and the records of the dead count for a while.
-_AFTERMATH = 60.0
-
 # How long a worker may go on that its executor has given up: a lease, and what a message
 # may take, in seconds.
 _UNHEARD = 30.0
@@ -40,15 +36,6 @@ _KEPT = 60.0
 
 # What is told in this order happens in it, but at one moment.
 _MOMENT = 0.01
-
-_FAILURES = frozenset(
-    {
-        Syscode.NO_HEALTHY_CONNECTION,
-        Syscode.ALL_WORKERS_AT_CAPACITY,
-        Syscode.WORKER_STOPPED_RESPONDING,
-        STORE_UNAVAILABLE,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,28 +140,10 @@ def _callers_get_one_answer(facts: Facts) -> Findings:
 
 def _failures_have_causes(facts: Facts) -> Findings:
     for call in _calls_that(facts, CallEnding.FAILED):
-        if call.detail not in _FAILURES:
+        if call.detail not in REASONS:
             yield call.ended, f"{_name(call)} failed with {call.detail or 'no reason'}"
-        elif not (
-            (call.detail == Syscode.ALL_WORKERS_AT_CAPACITY and facts.limited)
-            or _displaced(facts, call)
-            or _amid_faults(facts, call)
-        ):
+        elif not is_excused(facts, call):
             yield call.ended, f"{_name(call)} failed with {call.detail} for no reason"
-
-
-def _amid_faults(facts: Facts, call: Call) -> bool:
-    return any(
-        fault.at <= call.ended and fault.until >= call.began - _AFTERMATH for fault in facts.faults
-    )
-
-
-def _displaced(facts: Facts, call: Call) -> bool:
-    """Whether another executor was asked meanwhile: the lease then names that one."""
-    return any(
-        other.executor != call.executor and call.began <= other.began <= call.ended
-        for other in facts.calls_of(call.request)
-    )
 
 
 # No two workers hold a live lease for it
@@ -217,6 +186,40 @@ def _some_gateway_without_redis(facts: Facts, at: float) -> bool:
     )
 
 
+# No worker has more requests than it may
+
+
+def _workers_keep_their_limits(facts: Facts) -> Findings:
+    """A worker with a limit never has more requests at once: as counted, as held, as run.
+
+    Counted: assigned to it in Redis, and not un-assigned. Held: under a lease that is live,
+    from the first sign that the worker has it (it runs, or is told of an extension) until its
+    run ends. Run: its function is running, be it for a caller who has left.
+
+    The protocol exempts two. A request that nobody cleans up after is counted until its lease
+    runs out, once that was extended (until then as long as `Timing.request_worker`, which no
+    request here outlasts); though it stays assigned, its place is another's then, and it is
+    extended no more while the worker is full. And what has lost its lease, as its caller left
+    or its executor gave it up, is not held any more, though the worker may not know it yet: so
+    a worker may have more than its limit in its memory. What is more waits there, and does not
+    run.
+    """
+    for worker in dict.fromkeys((*facts.counted, *facts.workers)):
+        limit = facts.limits.get(node_of(worker))
+        if limit is None:
+            continue
+        runs = [run for run in facts.runs.values() if run.worker == worker]
+        found = {
+            "counted on": facts.counted.get(worker, []),
+            "held by": [*facts.held_by(worker)],
+            "run by": [Span(run.began, run.ended) for run in runs],
+        }
+        for how, spans in found.items():
+            most, at = most_at_once(spans)
+            if most > limit:
+                yield at, f"{most} requests {how} {worker} at once, which may have {limit}"
+
+
 # A reply that was acked is never lost
 
 
@@ -248,7 +251,7 @@ def _stored_replies_arrive(facts: Facts) -> Findings:
             if chain is None or not chain.live_at(reply.stored):
                 continue  # too late
             call = _who_should_get(facts, reply)
-            if call is None or _displaced(facts, call) or call.ended > reply.stored + _KEPT:
+            if call is None or is_displaced(facts, call) or call.ended > reply.stored + _KEPT:
                 continue
             if call.how is CallEnding.FAILED and not _may_ask_again(call, reply):
                 text = f"{_name(call)} failed with {call.detail}; {reply.run} had replied"
@@ -302,6 +305,7 @@ INVARIANTS: dict[str, Callable[[Facts], Findings]] = {
     "one worker holds a lease": _one_worker_holds_a_lease,
     "leases are granted": _leases_are_granted,
     "nothing runs twice at once": _nothing_runs_twice_at_once,
+    "workers keep their limits": _workers_keep_their_limits,
     "confirmed replies are stored": _confirmed_replies_are_stored,
     "replies are stored once": _replies_are_stored_once,
     "stored replies arrive": _stored_replies_arrive,

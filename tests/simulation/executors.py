@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from connect.errors import LimitReached, StoreUnavailable, SyscodeError
+from connect.errors import ExecutorClosing, StoreUnavailable, SyscodeError
 from connect.protocol.envelope import read_request
 from connect.rpc import Executor
 from connect.rpc.errors import CallRefused
@@ -73,6 +73,8 @@ class ExecutorNode(Node):
             self._executor, self._nursery = executor, nursery
             self.up.set()
             await self._stopping.wait()
+            await executor.drain()
+            self._nursery = None  # who calls from here on finds nobody
             nursery.cancel_scope.cancel()
 
     def kill(self) -> None:
@@ -82,7 +84,7 @@ class ExecutorNode(Node):
 
     def call(self, call: Call) -> None:
         """Begin a call; one that cannot begin is lost."""
-        if self.dead or self._nursery is None or self._stopping.is_set():
+        if self.dead or self._nursery is None:
             call.end(CallEnding.LOST)
             return
         self._calls[call] = None
@@ -98,7 +100,9 @@ class ExecutorNode(Node):
                 )
             if call.scope.cancelled_caught:
                 call.end(CallEnding.CANCELLED)
-        except (SyscodeError, LimitReached) as error:
+        except ExecutorClosing:
+            call.end(CallEnding.LOST)
+        except SyscodeError as error:
             call.end(CallEnding.FAILED, error.code)
         except StoreUnavailable:
             call.end(CallEnding.FAILED, STORE_UNAVAILABLE)

@@ -2,10 +2,11 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tests.simulation.history import (
+    Assigned,
     Began,
     CallEnded,
     CallEnding,
@@ -21,9 +22,10 @@ from tests.simulation.history import (
     ReplyStored,
     RunEnded,
     RunStarted,
+    Unassigned,
 )
 
-__all__ = ["Call", "Chain", "Facts", "Run", "StoredReply", "node_of"]
+__all__ = ["Call", "Chain", "Facts", "Run", "Span", "StoredReply", "most_at_once", "node_of"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,12 +64,12 @@ class Chain:
 
     Attributes:
         over: when it was deleted, or another one stored in its place.
-        workers: that have held one of the leases.
+        workers: since when each has held one of the leases that did.
     """
 
     leases: list[LeaseStored]
     over: float = math.inf
-    workers: dict[str, None] = field(default_factory=dict)
+    workers: dict[str, float] = field(default_factory=dict)
 
     @property
     def began(self) -> float:
@@ -77,6 +79,14 @@ class Chain:
         """Whether it was there at a time, and had not expired."""
         held = [lease for lease in self.leases if lease.at <= at]
         return bool(held) and at < self.over and at < held[-1].expires
+
+
+@dataclass(slots=True)
+class Span:
+    """From when until when, in seconds."""
+
+    since: float
+    until: float = math.inf
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +104,10 @@ class Facts:
     """What a history tells.
 
     Attributes:
-        limited: whether workers bound how many requests they run.
+        gateways: by name.
+        limits: how many requests each worker runs at once, by name; None is any number.
+        counted: from when until when each request was counted on a worker with a limit, by
+            the worker's instance id.
         calls, runs: by number and name.
         chains, replies: by request, in their order.
         chain_of: by lease.
@@ -102,7 +115,10 @@ class Facts:
 
     def __init__(self, events: Iterable[Event]) -> None:
         self.events = tuple(events)
-        self.limited = False
+        self.gateways: tuple[str, ...] = ("gw-0",)
+        self.limits: dict[str, int | None] = {"wk-0": None}
+        self.counted: dict[str, list[Span]] = defaultdict(list)
+        self._counted_now: dict[str, tuple[str, Span]] = {}
         self.calls: dict[int, Call] = {}
         self.runs: dict[str, Run] = {}
         self.chains: dict[str, list[Chain]] = defaultdict(list)
@@ -113,6 +129,12 @@ class Facts:
         for event in self.events:
             self._sort(event)
 
+    @property
+    def workers(self) -> list[str]:
+        """The instance ids of those that have run something, or held a lease."""
+        held = (worker for chain in self.chain_of.values() for worker in chain.workers)
+        return [*dict.fromkeys((*held, *(run.worker for run in self.runs.values())))]
+
     def calls_of(self, request: str) -> list[Call]:
         """Return the calls of a request, in the order of their beginnings."""
         return [call for call in self.calls.values() if call.request == request]
@@ -120,6 +142,32 @@ class Facts:
     def runs_of(self, request: str) -> list[Run]:
         """Return the runs of a request, in the order of their beginnings."""
         return [run for run in self.runs.values() if run.request == request]
+
+    def most_counted(self, worker: str, since: float, until: float) -> int:
+        """Return how many requests were counted on a worker at once at most, within a span."""
+        within = [
+            Span(max(span.since, since), span.until)
+            for span in self.counted[worker]
+            if span.since <= until and since <= span.until
+        ]
+        return most_at_once(within)[0]
+
+    def held_by(self, worker: str) -> Iterator[Span]:
+        """Find from when until when a worker held each request, under a lease that was live.
+
+        Of its runs those count that are known, and until their ends; what waits to run there
+        counts from the first extension of its lease.
+        """
+        for chain in {id(chain): chain for chain in self.chain_of.values()}.values():
+            if worker in chain.workers:
+                ends = [
+                    run.ended for run in self.runs.values() if self._is_under(run, chain, worker)
+                ]
+                until = min(chain.over, chain.leases[-1].expires, max(ends, default=math.inf))
+                yield Span(chain.workers[worker], until)
+
+    def _is_under(self, run: Run, chain: Chain, worker: str) -> bool:
+        return run.worker == worker and self.chain_of.get(run.lease) is chain
 
     def chain_at(self, request: str, at: float) -> Chain | None:
         """Return the chain of a request that was the last one at a time."""
@@ -129,7 +177,8 @@ class Facts:
     def _sort(self, event: Event) -> None:
         match event:
             case Began():
-                self.limited = event.limited
+                self.gateways = tuple(f"gw-{number}" for number in range(event.gateways))
+                self.limits = {f"wk-{number}": limit for number, limit in enumerate(event.limits)}
             case CallStarted():
                 self.calls[event.call] = Call(
                     number=event.call,
@@ -152,6 +201,8 @@ class Facts:
             case ReplyDeleted() if self.replies[event.request]:
                 reply = self.replies[event.request][-1]
                 reply.deleted, reply.by = event.at, event.node
+            case Assigned() | Unassigned():
+                self._sort_assignment(event)
             case LeaseStored() | LeaseDeleted() | LeaseAdopted():
                 self._sort_lease(event)
             case RunStarted() | RunEnded() | NodeStopped():
@@ -165,6 +216,7 @@ class Facts:
             case LeaseStored():
                 if event.previous and chains:
                     chains[-1].leases.append(event)
+                    self._count_as_long_as(event)
                 else:
                     if chains:
                         chains[-1].over = min(chains[-1].over, event.at)
@@ -174,12 +226,37 @@ class Facts:
                 if chains:
                     chains[-1].over = min(chains[-1].over, event.at)
             case LeaseAdopted():
-                self._hold(event.lease, event.worker)
+                self._hold(event)
+
+    def _sort_assignment(self, event: Assigned | Unassigned) -> None:
+        _, span = self._counted_now.pop(event.request, ("", None))
+        if span is not None:
+            span.until = min(span.until, event.at)
+        if isinstance(event, Assigned):
+            self._count(event.request, event.worker, event.at)
+
+    def _count(self, request: str, worker: str, since: float, until: float = math.inf) -> None:
+        span = Span(since, until)
+        self._counted_now[request] = worker, span
+        self.counted[worker].append(span)
+
+    def _count_as_long_as(self, lease: LeaseStored) -> None:
+        """With its first extension a request's place on its worker lasts as its lease does.
+
+        Whole seconds of it; one whose place is over is counted afresh.
+        """
+        worker, span = self._counted_now.get(lease.request, ("", None))
+        if span is None:
+            return
+        if span.until <= lease.at:
+            self._count(lease.request, worker, lease.at, math.ceil(lease.expires))
+        else:
+            span.until = math.ceil(lease.expires)
 
     def _sort_run(self, event: RunStarted | RunEnded | NodeStopped) -> None:
         match event:
             case RunStarted():
-                self._hold(event.lease, event.worker)
+                self._hold(event)
                 self.runs[event.run] = Run(
                     request=event.request,
                     name=event.run,
@@ -195,9 +272,23 @@ class Facts:
                     if node_of(run.worker) == event.node:
                         run.ended = min(run.ended, event.at)
 
-    def _hold(self, lease: str, worker: str) -> None:
-        if lease in self.chain_of:
-            self.chain_of[lease].workers[worker] = None
+    def _hold(self, event: LeaseAdopted | RunStarted) -> None:
+        if event.lease in self.chain_of:
+            self.chain_of[event.lease].workers.setdefault(event.worker, event.at)
+
+
+def most_at_once(spans: Iterable[Span]) -> tuple[int, float]:
+    """Return how many spans overlap at most, and from when on.
+
+    One that begins when another ends does not overlap it.
+    """
+    steps = [step for span in spans for step in ((span.since, 1), (span.until, -1))]
+    most, at, now = 0, 0.0, 0
+    for when, step in sorted(steps):
+        now += step
+        if now > most:
+            most, at = now, when
+    return most, at
 
 
 def node_of(worker: str) -> str:

@@ -99,7 +99,7 @@ def plan_faults(rng: random.Random, shape: Shape, begin: float, end: float) -> l
     faults = []
     for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 5, 7))):
         kind = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
-        node, other = _place(rng, kind, nodes, gateways + workers, links)
+        node, other = _place(rng, kind, nodes, links)
         faults.append(
             Fault(
                 kind=kind,
@@ -116,15 +116,12 @@ def _place(
     rng: random.Random,
     kind: FaultKind,
     nodes: Sequence[str],
-    restarting: Sequence[str],
     links: Sequence[tuple[str, str]],
 ) -> tuple[str, str]:
     if kind in _CONDITIONS:
         return "", ""
-    if kind in (FaultKind.KILL, FaultKind.PAUSE):
+    if kind in (FaultKind.KILL, FaultKind.RESTART, FaultKind.PAUSE):
         return rng.choice(nodes), ""
-    if kind is FaultKind.RESTART:
-        return rng.choice(restarting), ""
     one, other = rng.choice(links)
     return (one, other) if rng.random() < 0.5 else (other, one)
 
@@ -142,7 +139,9 @@ async def _happen(world: World, fault: Fault) -> None:
     began = history.now
     await _ACTS[fault.kind](world, fault)
     places = (fault.node, fault.other)
-    history.add(Faulty(at=began, fault=str(fault), places=places, until=history.now))
+    history.add(
+        Faulty(at=began, kind=fault.kind, fault=str(fault), places=places, until=history.now)
+    )
 
 
 async def _end_process(world: World, fault: Fault) -> None:

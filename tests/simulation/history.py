@@ -11,6 +11,7 @@ from enum import StrEnum
 
 __all__ = [
     "STORE_UNAVAILABLE",
+    "Assigned",
     "Began",
     "CallEnded",
     "CallEnding",
@@ -30,6 +31,7 @@ __all__ = [
     "ReplyStored",
     "RunEnded",
     "RunStarted",
+    "Unassigned",
 ]
 
 STORE_UNAVAILABLE = "store_unavailable"
@@ -49,9 +51,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Began(Event):
-    """The first event. Attributes: limited: whether workers bound how many requests they run."""
+    """The first event: what there is.
 
-    limited: bool
+    Attributes:
+        gateways: how many.
+        limits: how many requests each worker runs at once, in the order of their numbers;
+            None is any number.
+    """
+
+    gateways: int = 1
+    limits: tuple[int | None, ...] = (None,)
 
 
 class CallEnding(StrEnum):
@@ -125,6 +134,21 @@ class LeaseDeleted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned(Event):
+    """A request is counted on a worker that has a limit. Attributes: worker: its instance id."""
+
+    request: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unassigned(Event):
+    """A request is counted on its worker no longer."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyStored(Event):
     """Attributes: run: that the reply is of."""
 
@@ -193,8 +217,14 @@ class NodeStopped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faulty(Event):
-    """A fault lasted from `at` until a time. Attributes: places: the hosts it was between."""
+    """A fault lasted from `at` until a time.
 
+    Attributes:
+        kind: a `tests.simulation.faults.FaultKind`.
+        places: the hosts it was between; empty ones for Redis as a whole.
+    """
+
+    kind: str
     fault: str
     places: tuple[str, ...]
     until: float

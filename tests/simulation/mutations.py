@@ -3,24 +3,28 @@
 import hashlib
 import random
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+import trio
+
 from connect.nursery.connection import Connection
+from connect.nursery.gateway import Gateway
 from connect.nursery.outbox import PendingForward
 from connect.nursery.replies import ReplyKeeper
 from connect.protocol.envelope import encode_message, encode_reply_ack
 from connect.protocol.machine import ReplyReceived, Send
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.execution import Execution
-from connect.state import leases, responses
+from connect.state import leases, responses, routing
+from connect.state.capacity import RedisCapacityStore
 from connect.state.commands import Script
 from connect.worker.leases import HeldLease, Leases
 from tests.simulation.faults import Fault, FaultKind
 from tests.simulation.run import Plan, make_plan
-from tests.simulation.workload import Demand
+from tests.simulation.workload import Demand, plan_demands
 from tests.simulation.world import Shape
 
 __all__ = ["MUTATIONS", "Mutation"]
@@ -76,6 +80,17 @@ def _forget_to_clean_up() -> AbstractContextManager[object]:
     return mock.patch.object(Execution, "_clean_up", nothing)
 
 
+@contextmanager
+def _withdraw_at_the_end() -> Iterator[None]:
+    let_go = Execution._let_go
+
+    async def always(self: Execution, *, withdrawn: bool) -> None:
+        await let_go(self, withdrawn=True)
+
+    with mock.patch.object(Execution, "_let_go", always):
+        yield
+
+
 def _extend_any_lease() -> AbstractContextManager[object]:
     condition = "if lease.leaseID ~= given and is_live(lease, now_ms) then"
     return _edit(leases, "_EXTEND", condition, "if false then")
@@ -96,6 +111,36 @@ def _work_on_without_a_lease() -> Iterator[None]:
         mock.patch.object(Leases, "answered", nothing),
     ):
         yield
+
+
+def _leave_counted() -> AbstractContextManager[object]:
+    counted = "redis.call('ZREM', set, request)"
+    return _edit(routing, "_COMPLETE", counted, "redis.call('EXISTS', set)")
+
+
+def _forget_limits() -> AbstractContextManager[object]:
+    async def nothing(self: RedisCapacityStore, *args: object) -> None:
+        pass
+
+    return mock.patch.object(RedisCapacityStore, "set_limit", nothing)
+
+
+def _count_to_one_more() -> AbstractContextManager[object]:
+    return _edit(
+        routing, "_ACQUIRE", "if limit and limit > 0 then\n    return limit\n",
+        "if limit and limit > 0 then\n    return limit + 1\n",
+    )  # fmt: skip
+
+
+def _run_what_waits() -> AbstractContextManager[object]:
+    return mock.patch.object(trio, "Semaphore", return_value=nullcontext())
+
+
+def _end_without_a_drain() -> AbstractContextManager[object]:
+    async def nothing(self: Gateway) -> None:
+        pass
+
+    return mock.patch.object(Gateway, "drain", nothing)
 
 
 def _edit(module: object, name: str, old: str, new: str) -> AbstractContextManager[object]:
@@ -141,6 +186,63 @@ def _callers_that_come_again(seed: int) -> Plan:
     )
 
 
+def _executors_that_end(seed: int) -> Plan:
+    """Requests longer than the drain, and an executor that ends in order while they run."""
+    rng = random.Random(f"{seed} ending")
+    plan = make_plan(seed)
+    return replace(
+        plan,
+        shape=Shape(gateways=1, executors=2, concurrency=(None, None)),
+        faults=(Fault(kind=FaultKind.RESTART, at=rng.uniform(10, 20), seconds=0.2, node="ex-0"),),
+        demands=tuple(
+            replace(_long(demand, rng), at=rng.uniform(3, 10), seconds=rng.uniform(40, 60))
+            for demand in plan.demands
+        ),
+    )
+
+
+def _full_workers(seed: int) -> Plan:
+    """More requests than workers may have, and nothing else that goes wrong."""
+    rng = random.Random(f"{seed} full")
+    plan = make_plan(seed)
+    demands = (*plan.demands, *plan_demands(rng, 15, 1.0, 20.0))
+    return replace(
+        plan,
+        shape=Shape(gateways=1, executors=1, concurrency=(1, 2)),
+        faults=(),
+        demands=tuple(
+            replace(demand, request=f"req-{number}", seconds=rng.uniform(2.0, 12.0))
+            for number, demand in enumerate(demands)
+        ),
+    )
+
+
+def _full_workers_whose_callers_leave(seed: int) -> Plan:
+    """More requests than workers may have, of which some are given up while they run."""
+    rng = random.Random(f"{seed} leave")
+    plan = _full_workers(seed)
+    demands = (replace(demand, patience=rng.uniform(0.2, 3.0)) for demand in plan.demands)
+    return replace(plan, demands=tuple(demands))
+
+
+def _restarted_gateway(seed: int) -> Plan:
+    """Long requests, and gateways that restart one after the other."""
+    rng = random.Random(f"{seed} restarted")
+    plan = make_plan(seed)
+    restarts = ((10.0, "gw-0"), (100.0, "gw-1"))
+    return replace(
+        plan,
+        shape=Shape(gateways=2, executors=1, concurrency=(None, None)),
+        faults=tuple(
+            Fault(kind=FaultKind.RESTART, at=at, seconds=0.2, node=node) for at, node in restarts
+        ),
+        demands=tuple(
+            replace(_long(demand, rng), at=rng.uniform(9.9, 10.1), seconds=rng.uniform(0.0, 5.0))
+            for demand in plan.demands
+        ),
+    )
+
+
 def _lost_workers(seed: int) -> Plan:
     """Long requests, and workers that hear nothing for longer than a lease."""
     rng = random.Random(f"{seed} lost")
@@ -170,6 +272,9 @@ MUTATIONS = {
     "executors leave leases and capacity behind": Mutation(
         apply=_forget_to_clean_up, breaks="nothing is left"
     ),
+    "an executor that ends cleans up after what runs": Mutation(
+        apply=_withdraw_at_the_end, breaks="nothing runs twice at once", plan=_executors_that_end
+    ),
     "a request that its worker may run is given to another": Mutation(
         apply=_ignore_doubts, breaks="nothing runs twice at once", plan=_unheard_acknowledgements
     ),
@@ -178,6 +283,23 @@ MUTATIONS = {
     ),
     "a reply that comes again takes the place of the first": Mutation(
         apply=_overwrite_replies, breaks="replies are stored once"
+    ),
+    "a request that is over stays counted on its worker": Mutation(
+        apply=_leave_counted, breaks="nothing is left", plan=_full_workers
+    ),
+    "nobody is told how many requests a worker takes": Mutation(
+        apply=_forget_limits, breaks="failures have causes", plan=_full_workers
+    ),
+    "a worker is given one request too many": Mutation(
+        apply=_count_to_one_more, breaks="workers keep their limits", plan=_full_workers
+    ),
+    "a worker runs all that it has at once": Mutation(
+        apply=_run_what_waits,
+        breaks="workers keep their limits",
+        plan=_full_workers_whose_callers_leave,
+    ),
+    "a gateway ends without a drain": Mutation(
+        apply=_end_without_a_drain, breaks="failures have causes", plan=_restarted_gateway
     ),
     "workers go on without a lease": Mutation(
         apply=_work_on_without_a_lease, breaks="nothing runs twice at once", plan=_lost_workers

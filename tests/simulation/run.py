@@ -137,8 +137,8 @@ async def _run(plan: Plan, around: Surroundings) -> None:
     running: dict[str, str] = {}
     tasks_before = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
-        limited = any(limit is not None for limit in plan.shape.concurrency)
-        around.history.add(Began(at=0.0, limited=limited))
+        shape = plan.shape
+        around.history.add(Began(at=0.0, gateways=shape.gateways, limits=shape.concurrency))
         world = World(around, plan.shape, make_app(running), running, nursery)
         with world.dialling():
             world.start_all()
@@ -203,14 +203,20 @@ async def _look_at_redis(world: World, *, tidy: bool) -> None:
     commands = NodeCommands(around.redis, around.network, "observer", timing.store_command)
     store = RedisStore(commands, now=around.now, timing=timing)
     keys = Keys()
-    of_requests = (keys.lease(_ENV, ""), keys.request_worker(_ENV, ""))
+    of_requests = (
+        keys.lease(_ENV, ""),
+        keys.request_worker(_ENV, ""),
+        keys.requests_prefix(_ENV),  # a worker's, which is there as long as it has a member
+    )
     for key in around.redis.database.all_keys() if tidy else ():
         if key.startswith(of_requests):
             history.add(Leftover(at=history.now, what=f"the key {key}"))
-    await trio.sleep(_FORGOTTEN_AFTER)
+    # As soon as what was not cleaned up must count no longer: of itself, not by being deleted.
+    await trio.sleep(timing.request_worker + 1.0)
     for instance in world.instances:
         if load := await store.capacity.load(_ENV, instance):
             history.add(Leftover(at=history.now, what=f"{load} requests on {instance}"))
+    await trio.sleep(_FORGOTTEN_AFTER)
     await collect(store, _ENV)
     await trio.sleep(_FORGOTTEN_AFTER)  # what the collection leaves for a while
     registry = keys.apps(_ENV).removesuffix("apps")

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from tests.simulation.checker import INVARIANTS, Violation, check
+from tests.simulation.faults import FaultKind
 from tests.simulation.history import (
     STORE_UNAVAILABLE,
+    Assigned,
     Began,
     CallEnded,
     CallEnding,
@@ -26,6 +28,7 @@ from tests.simulation.history import (
     ReplyStored,
     RunEnded,
     RunStarted,
+    Unassigned,
 )
 
 STOPPED = "connect_worker_stopped_responding"
@@ -88,8 +91,18 @@ def confirmed(at: float, worker: str = "wk-0.1") -> Event:
     return ReplyConfirmed(at=at, request="r", worker=worker, how="reply acked")
 
 
-def faulty(at: float, until: float, *places: str) -> Event:
-    return Faulty(at=at, fault="a fault", places=places, until=until)
+def faulty(at: float, until: float, *places: str, kind: FaultKind = FaultKind.HANGING) -> Event:
+    """A fault; of Redis as a whole, unless other places are given."""
+    return Faulty(at=at, kind=kind, fault="a fault", places=places or ("", ""), until=until)
+
+
+def there_are(*limits: int | None, gateways: int = 1) -> Event:
+    """So many gateways, and workers with these limits."""
+    return Began(at=0, gateways=gateways, limits=limits)
+
+
+def assigned(at: float, request: str = "r", worker: str = "wk-0.1") -> Event:
+    return Assigned(at=at, request=request, worker=worker)
 
 
 def found(*events: Event) -> set[str]:
@@ -98,7 +111,7 @@ def found(*events: Event) -> set[str]:
 
 # A request as it should go.
 WELL = (
-    Began(at=0, limited=False),
+    there_are(None),
     called(1),
     leased(1.1),
     began(1.2),
@@ -163,22 +176,6 @@ def test_a_failure_without_a_fault_is_refused() -> None:
     assert found(called(1), failed(2, UNHEALTHY)) == {"failures have causes"}
 
 
-def test_a_failure_long_after_a_fault_is_refused() -> None:
-    assert found(faulty(0, 1), called(100), failed(101, UNHEALTHY)) == {"failures have causes"}
-
-
-def test_a_failure_soon_after_a_fault_is_well() -> None:
-    assert not found(faulty(0, 1), called(30), failed(31, UNHEALTHY))
-
-
-def test_workers_with_limits_may_be_at_capacity() -> None:
-    assert not found(Began(at=0, limited=True), called(1), failed(2, CAPACITY))
-
-
-def test_workers_without_limits_are_never_at_capacity() -> None:
-    assert found(called(1), failed(2, CAPACITY)) == {"failures have causes"}
-
-
 def test_an_executor_that_another_one_replaced_may_miss_the_reply() -> None:
     late = (called(2, 2, executor="ex-1"), answered(8.4, call=2), failed(20, STOPPED))
     assert not found(*WELL[:-1], *late)
@@ -236,11 +233,11 @@ def test_a_worker_that_is_paused_runs_nothing() -> None:
 
 
 def test_a_worker_may_go_on_whose_gateway_has_lost_redis() -> None:
-    assert not found(*second_run(5, 9), faulty(2, 6, "gw-1", "redis"))
+    assert not found(*second_run(5, 9), faulty(2, 6, "gw-1", "redis", kind=FaultKind.PARTITION))
 
 
 def test_a_worker_may_not_go_on_because_an_executor_has_lost_redis() -> None:
-    events = (*second_run(5, 9), faulty(2, 6, "ex-0", "redis"))
+    events = (*second_run(5, 9), faulty(2, 6, "ex-0", "redis", kind=FaultKind.PARTITION))
     assert found(*events) == {"nothing runs twice at once"}
 
 
@@ -269,6 +266,82 @@ def test_a_run_whose_caller_has_left_may_not_go_on_for_ever() -> None:
         *(finished(60), finished(60, "run-2", "wk-1.2"), answered(61, "run-2", 2)),
     ]
     assert found(*events) == {"nothing runs twice at once"}
+
+
+# No worker has more requests than it may
+
+LIMITED = there_are(2)
+
+
+def test_more_requests_counted_than_a_worker_may_have_are_refused() -> None:
+    events = [assigned(number, f"r-{number}") for number in (1, 2, 3)]
+    assert found(LIMITED, *events) == {"workers keep their limits"}
+
+
+def test_as_many_requests_as_a_worker_may_have_are_well() -> None:
+    first, second, third = (assigned(number, f"r-{number}") for number in (1, 2, 3))
+    assert not found(LIMITED, first, second, Unassigned(at=3, request="r-1"), third)
+
+
+def test_a_request_that_goes_to_another_worker_counts_there_alone() -> None:
+    both = there_are(1, 1)
+    events = (assigned(1), assigned(2, worker="wk-1.2"), assigned(3, "other", "wk-0.1"))
+    assert not found(both, *events)
+    assert found(both, *events, assigned(4, "third", "wk-1.2")) == {"workers keep their limits"}
+
+
+def test_the_place_of_a_request_whose_extended_lease_ran_out_is_anothers() -> None:
+    extended = leased(6, "L2", previous="L1", expires=26)
+    events = (there_are(1), assigned(1), leased(1), extended)
+    assert not found(*events, assigned(26.5, "other"))
+    assert found(*events, assigned(25.5, "other")) == {"workers keep their limits"}
+
+
+def test_a_request_that_is_extended_late_counts_again() -> None:
+    late = leased(27, "L3", previous="L2", expires=47)
+    events = (there_are(1), assigned(1), leased(1), leased(6, "L2", previous="L1", expires=26))
+    assert found(*events, late, assigned(28, "other")) == {"workers keep their limits"}
+
+
+def held(at: float, request: str, *, ends: float | None = None) -> list[Event]:
+    lease = f"of {request}"
+    events: list[Event] = [
+        LeaseStored(at=at, request=request, lease=lease, previous="", expires=at + 20),
+        RunStarted(at=at, request=request, run=f"run of {request}", worker="wk-0.1", lease=lease),
+    ]
+    if ends is not None:
+        run = f"run of {request}"
+        events.append(RunEnded(at=ends, request=request, run=run, worker="wk-0.1"))
+    return events
+
+
+def test_more_requests_held_and_run_than_a_worker_may_have_are_refused() -> None:
+    violations = check([there_are(1), *held(1, "a"), *held(2, "b")])
+    assert [violation.text for violation in violations] == [
+        "2 requests held by wk-0.1 at once, which may have 1",
+        "2 requests run by wk-0.1 at once, which may have 1",
+    ]
+
+
+def test_more_requests_held_that_wait_to_run_are_refused() -> None:
+    adopted = LeaseAdopted(at=7, request="b", worker="wk-0.1", lease="of b")
+    leases = [event for event in held(2, "b") if isinstance(event, LeaseStored)]
+    [violation] = check([there_are(1), *held(1, "a"), *leases, adopted])
+    assert violation.text == "2 requests held by wk-0.1 at once, which may have 1"
+
+
+def test_requests_held_one_after_the_other_are_well() -> None:
+    assert not found(there_are(1), *held(1, "a", ends=2), *held(2, "b", ends=3))
+
+
+def test_a_request_given_up_is_not_held_but_runs() -> None:
+    given_up = LeaseDeleted(at=1.5, request="a", node="ex-0")
+    [violation] = check([there_are(1), *held(1, "a"), given_up, *held(2, "b")])
+    assert violation.text == "2 requests run by wk-0.1 at once, which may have 1"
+
+
+def test_a_worker_without_a_limit_may_have_any_number() -> None:
+    assert not found(there_are(None), *held(1, "a"), *held(2, "b"), assigned(1), assigned(2, "c"))
 
 
 # A reply that was acked is never lost

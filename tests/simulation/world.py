@@ -18,6 +18,7 @@ from connect.worker.errors import ConnectionFailed
 from tests.simulation.determinism import NODE
 from tests.simulation.executors import ExecutorNode
 from tests.simulation.history import (
+    Assigned,
     LeaseAdopted,
     LeaseDeleted,
     LeaseStored,
@@ -26,6 +27,7 @@ from tests.simulation.history import (
     ReplyStored,
     RunEnded,
     RunStarted,
+    Unassigned,
 )
 from tests.simulation.network import ByteStream, Refused
 from tests.simulation.nodes import (
@@ -165,6 +167,7 @@ class World:
         history, redis = self.around.history, self.around.redis
         leases = keys.lease(DEVELOPMENT_ENV_ID, "")
         responses = keys.response(DEVELOPMENT_ENV_ID, "")
+        mappings = keys.request_worker(DEVELOPMENT_ENV_ID, "")
         known: dict[str, str] = {}
 
         def lease_changed(key: str, value: bytes | None) -> None:
@@ -195,7 +198,15 @@ class World:
             else:
                 history.add(ReplyStored(at=history.now, request=request, run=run_in(value)))
 
+        def mapping_changed(key: str, value: bytes | None) -> None:
+            request = key.removeprefix(mappings)
+            if value is None:
+                history.add(Unassigned(at=history.now, request=request))
+            else:
+                history.add(Assigned(at=history.now, request=request, worker=value.decode()))
+
         database.watch(leases, lease_changed)
+        database.watch(mappings, mapping_changed)
         database.watch(responses, response_changed)
 
     def _journal(self, node: WorkerNode) -> Journal:

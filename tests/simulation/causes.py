@@ -1,0 +1,196 @@
+"""Which failures of calls the faults excuse, and for how long after their ends.
+
+A fault takes parts of the service away: a node, what joins two of them, or Redis. What is
+told to a caller must be true of what is left:
+
+- the store cannot be reached: Redis, or this executor's way to it, or the executor itself;
+- no worker is healthy: no worker *remains*, or this executor's way to the gateways is gone;
+- all workers are at capacity: none without a limit remains, and each that remains has been
+  full while the call went on;
+- the worker stopped responding: something on the request's way was gone while it was under
+  way: its worker, any gateway (over which its worker may have been connected), Redis, an
+  executor that was asked for it, or what joins these.
+
+A worker remains if nothing has happened to it, to what joins it to gateways and the API, or to
+any gateway (its connection may have been there). Gateways and workers that end in good order,
+and begin again, excuse less than that: the restart of a gateway takes nothing away while
+another gateway remains, to which nothing has happened; the restart of a worker takes that
+worker away, for those who look for one, but not what it was running, which it finishes. The
+restart of an executor excuses nothing.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+
+from connect.errors import Syscode
+from tests.simulation.facts import Call, Facts, node_of
+from tests.simulation.faults import FaultKind
+from tests.simulation.history import STORE_UNAVAILABLE, Faulty
+from tests.simulation.store import HOST
+
+__all__ = ["REASONS", "is_displaced", "is_excused"]
+
+# A node that begins again, or a connection that broke and both ends know it: workers come back
+# with a backoff that doubles with each failure, up to 30 s, and is drawn from all below. So it
+# may be some times as long as they have tried in vain. Seconds.
+_COMING_BACK = 15.0
+_COMING_BACK_AT_MOST = 35.0
+_COMING_BACK_PER_SECOND = 4.0
+
+# What an end of a connection may not have noticed ends with the heartbeats: five of 10 s, and
+# then the way back. After Redis was away for a minute, gateways end their connections.
+_UNNOTICED = 60.0
+
+# A lease of 20 s without a holder, its grace, and the time between two looks at it (5 s each).
+_LEASE_RUNS_OUT = 30.0
+
+# A request has three commands to wait for, of 5 s each: routing, cleaning up, a last look.
+_COMMANDS = 15.0
+
+_NOTICED = (FaultKind.KILL, FaultKind.RESTART, FaultKind.CUT)
+
+
+def is_excused(facts: Facts, call: Call) -> bool:
+    """Whether what happened explains why a call failed with the reason that it gives."""
+    return REASONS[call.detail](facts, call)
+
+
+def _store_is_away(facts: Facts, call: Call) -> bool:
+    executor = node_of(call.executor)
+    for fault in _amid(facts, call, lambda fault: _COMMANDS):
+        if _is_of_redis(fault) or set(fault.places) == {executor, HOST}:
+            return True
+        if fault.kind == FaultKind.PAUSE and executor in fault.places:
+            return True
+    return False
+
+
+def _nobody_is_healthy(facts: Facts, call: Call) -> bool:
+    return _is_confused(facts, call) or not any(
+        _remains(facts, call, worker) for worker in facts.limits
+    )
+
+
+def _all_are_full(facts: Facts, call: Call) -> bool:
+    if all(limit is None for limit in facts.limits.values()):
+        return False
+    return _is_confused(facts, call) or all(
+        _was_full(facts, call, worker) for worker in facts.limits if _remains(facts, call, worker)
+    )
+
+
+def _worker_is_away(facts: Facts, call: Call) -> bool:
+    if is_displaced(facts, call):
+        return True
+    workers = {node_of(worker) for chain in facts.chains[call.request] for worker in chain.workers}
+    executors = {node_of(other.executor) for other in facts.calls_of(call.request)}
+    return any(
+        _is_on_the_way(fault, workers, executors)
+        for fault in _amid(facts, call, _until_leases_run_out)
+        if fault.kind != FaultKind.RESTART or _takes_all_gateways(facts, fault)
+    )
+
+
+def _is_on_the_way(fault: Faulty, workers: Collection[str], executors: Collection[str]) -> bool:
+    """Whether a fault was none of other workers or executors.
+
+    Args:
+        workers: that have had the request; it may have been any, where there are none.
+        executors: that were asked for it.
+    """
+    return all(
+        place in executors
+        if place.startswith("ex-")
+        else place in workers or not workers or not place.startswith("wk-")
+        for place in fault.places
+    )
+
+
+REASONS: dict[str, Callable[[Facts, Call], bool]] = {
+    STORE_UNAVAILABLE: _store_is_away,
+    Syscode.NO_HEALTHY_CONNECTION: _nobody_is_healthy,
+    Syscode.ALL_WORKERS_AT_CAPACITY: _all_are_full,
+    Syscode.WORKER_STOPPED_RESPONDING: _worker_is_away,
+}
+"""By the reason that a call failed for: whether it is true."""
+
+
+def _until_workers_are_back(fault: Faulty) -> float:
+    if fault.kind not in _NOTICED:
+        return _UNNOTICED
+    tried = _COMING_BACK_PER_SECOND * (fault.until - fault.at)
+    return min(max(_COMING_BACK, tried), _COMING_BACK_AT_MOST)
+
+
+def _until_leases_run_out(fault: Faulty) -> float:
+    return max(_LEASE_RUNS_OUT, _until_workers_are_back(fault))
+
+
+def _amid(facts: Facts, call: Call, aftermath: Callable[[Faulty], float]) -> Iterator[Faulty]:
+    """Find the faults that lasted, or were not over for long enough, during a call."""
+    return (
+        fault
+        for fault in facts.faults
+        if fault.at <= call.ended and fault.until + aftermath(fault) >= call.began
+    )
+
+
+def _is_confused(facts: Facts, call: Call) -> bool:
+    """Whether the executor of a call may not know, or not reach, what there is."""
+    executor = node_of(call.executor)
+    return any(
+        _is_of_redis(fault)
+        or (executor in fault.places and fault.kind not in (FaultKind.KILL, FaultKind.RESTART))
+        for fault in _amid(facts, call, _until_workers_are_back)
+    )
+
+
+def _remains(facts: Facts, call: Call, worker: str) -> bool:
+    return not any(
+        worker in fault.places or _takes_connections(facts, fault)
+        for fault in _amid(facts, call, _until_workers_are_back)
+    )
+
+
+def _takes_connections(facts: Facts, fault: Faulty) -> bool:
+    """Whether workers may have lost their connections to a gateway by this."""
+    gateways = [place for place in fault.places if place in facts.gateways]
+    if not gateways or any(place.startswith(("wk-", "ex-")) for place in fault.places):
+        return False
+    return fault.kind != FaultKind.RESTART or _takes_all_gateways(facts, fault)
+
+
+def _takes_all_gateways(facts: Facts, restart: Faulty) -> bool:
+    """Whether a gateway was restarted, and no other one remained meanwhile."""
+    [*restarted] = (place for place in restart.places if place in facts.gateways)
+    others = (gateway for gateway in facts.gateways if gateway not in restarted)
+    return bool(restarted) and not any(
+        all(
+            other not in fault.places
+            for fault in facts.faults
+            if fault.at <= restart.until + _until_workers_are_back(restart)
+            and fault.until + _until_workers_are_back(fault) >= restart.at
+        )
+        for other in others
+    )
+
+
+def _is_of_redis(fault: Faulty) -> bool:
+    return not any(fault.places)
+
+
+def is_displaced(facts: Facts, call: Call) -> bool:
+    """Whether another executor was asked meanwhile: the lease then names that one."""
+    return any(
+        other.executor != call.executor and call.began <= other.began <= call.ended
+        for other in facts.calls_of(call.request)
+    )
+
+
+def _was_full(facts: Facts, call: Call, worker: str) -> bool:
+    """Whether a worker had as many requests as it may, at a time during the call."""
+    limit = facts.limits[worker]
+    return limit is not None and any(
+        facts.most_counted(instance, call.began, call.ended) >= limit
+        for instance in facts.counted
+        if node_of(instance) == worker
+    )
