@@ -34,8 +34,8 @@ BELOW = {
         "api", "signals", "reloading", "service",
     },
     "cli": {
-        "app", "errors", "settings", "logs", "memory", "protocol", "config", "worker", "demo",
-        "signals", "reloading",
+        "app", "errors", "settings", "logs", "memory", "protocol", "config", "state", "worker",
+        "demo", "signals", "reloading",
     },
     "__main__": {"cli"},
 }  # fmt: skip

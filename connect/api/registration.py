@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from connect import __version__
+from connect.config.credentials import masked_credentials
 from connect.errors import RegistrationUnavailable
 
 __all__ = ["RegistrationClient", "open_registration_client"]
@@ -25,6 +26,7 @@ class RegistrationClient:
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client = client
         self._url = f"{url.rstrip('/')}/fn/register"
+        self._shown_url = masked_credentials(self._url)
 
     async def register(self, body: bytes, *, token: str, sdk: str, env: str) -> tuple[int, bytes]:
         """Send one registration; redirections are not followed.
@@ -60,9 +62,11 @@ class RegistrationClient:
                     answer += chunk[: _LONGEST_ANSWER + 1 - len(answer)]
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
-            raise RegistrationUnavailable(f"no answer from {self._url}: {reason}") from error
+            raise RegistrationUnavailable(f"no answer from {self._shown_url}: {reason}") from error
         if len(answer) > _LONGEST_ANSWER:
-            raise RegistrationUnavailable(f"{self._url} answered more than {_LONGEST_ANSWER} bytes")
+            raise RegistrationUnavailable(
+                f"{self._shown_url} answered more than {_LONGEST_ANSWER} bytes"
+            )
         return response.status_code, bytes(answer)
 
 

@@ -4,8 +4,10 @@ A command's module is imported when it is called, and what it needs when it runs
 ``--help`` is quick.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from errno import ENOENT
 from importlib import import_module
 from typing import Any
 
@@ -144,11 +146,26 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "connect"
-        print(f"{command}: {error.format_message()}", file=sys.stderr)
+        _complain(f"{command}: {_message(error)}")
         sys.exit(error.exit_code if isinstance(error, click.UsageError) else 2)
     except ConfigurationError as error:
-        print(f"connect: {error}", file=sys.stderr)
+        _complain(f"connect: {error}")
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _message(error: click.ClickException) -> str:
+    if isinstance(error, click.FileError):
+        if error.message == os.strerror(ENOENT):
+            return f"there is no file {error.ui_filename}"
+        return f"cannot open {error.ui_filename}: {error.message}"
+    return error.format_message()
+
+
+def _complain(message: str) -> None:
+    """Print why the process ends, without any credentials that the arguments contain."""
+    from connect.config.credentials import masked_credentials
+
+    print(masked_credentials(message), file=sys.stderr)

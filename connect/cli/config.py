@@ -9,6 +9,7 @@ import click
 
 from connect.cli.options import (
     FaultyDocument,
+    check_redis_url,
     configuration_warnings,
     load_document,
     rendered,
@@ -34,8 +35,8 @@ def config() -> None:
     Without PATH, the document is found as `serve` finds it: --config, then ./inngest.cue,
     ./inngest.json, /etc/inngest.cue, /etc/inngest.json, then the variable INNGEST_CONFIG.
 
-    Exit codes: 0 all is well; 1 the document is wrong; 2 wrong usage, or a file that cannot be
-    read.
+    Exit codes: 0 all is well; 1 the document is wrong; 2 wrong usage, a variable that cannot
+    be, or a file that cannot be read.
     """
 
 
@@ -54,12 +55,14 @@ def check(path: str | None) -> int:
         loaded = load_document(document)
     except FaultyDocument as error:
         return _refused(error.faults)
+    resolved = resolve(variables(os.environ), loaded.layer)
+    check_redis_url(resolved)
     if document.rule is not DocumentRule.NONE:
         click.echo(f"{document.name}: fine; settings that it gives: {len(loaded.layer)}")
     for warning in configuration_warnings(document, loaded):
         click.echo(f"note: {warning}")
     try:
-        check_combinations(resolve(variables(os.environ), loaded.layer).settings)
+        check_combinations(resolved.settings)
     except ConfigurationError as error:
         click.echo(f"note: as it stands, serve needs flags: {error}")
     return 0

@@ -133,6 +133,7 @@ def vet(schema: str, data: Sequence[str], definition: str | None, as_json_: bool
 
     from connect.config.cue import CueError, Fault
     from connect.config.cue.printer import as_json
+    from connect.config.redaction import masked_error
 
     path = _path(definition)
     faults: list[Fault] = []
@@ -147,7 +148,7 @@ def vet(schema: str, data: Sequence[str], definition: str | None, as_json_: bool
         except CueError as error:
             faults += error.faults
     if as_json_:
-        print(json.dumps(as_json(faults), indent=2))
+        print(json.dumps(as_json(masked_error(CueError(faults))), indent=2))
         return _WRONG if faults else 0
     return _refused(CueError(faults)) if faults else 0
 
@@ -278,9 +279,10 @@ def _formatted(source: "Source") -> str:
 def _refused(error: "CueError") -> int:
     """Print what is wrong with documents; return the exit code."""
     from connect.config.cue.printer import render_faults
+    from connect.config.redaction import masked_error
 
     color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    sys.stderr.write(render_faults(error, color=color, limit=len(error.faults)))
+    sys.stderr.write(render_faults(masked_error(error), color=color, limit=len(error.faults)))
     return _WRONG
 
 

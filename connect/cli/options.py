@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FaultyDocument",
     "ServiceSettings",
+    "check_redis_url",
     "client_options",
     "configuration_warnings",
     "load_document",
@@ -288,8 +289,26 @@ def service_settings(context: click.Context) -> ServiceSettings:
     loaded = None if document.rule is DocumentRule.NONE else load_document(document)
     layer = {} if loaded is None else loaded.layer
     resolved = resolve(flags, variables(os.environ), layer)
+    check_redis_url(resolved)
     check_combinations(resolved.settings)
     return ServiceSettings(document, resolved, configuration_warnings(document, loaded))
+
+
+def check_redis_url(resolved: "Resolved") -> None:
+    """Refuse the URL of a Redis as `serve` does when it opens it.
+
+    Raises:
+        ConfigurationError: it cannot be used; the text names where it came from.
+    """
+    url = resolved.settings.redis.url
+    if url is None:
+        return
+    from connect.state.redis_url import parse_redis_url
+
+    try:
+        parse_redis_url(url)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{resolved.origins['redis.url']}: {error}") from error
 
 
 def configuration_warnings(document: "Document", loaded: "Loaded | None") -> tuple[str, ...]:
@@ -313,9 +332,12 @@ def load_document(document: "Document") -> "Loaded":
     """
     from connect.config.cue.errors import CueError
     from connect.config.loader import decode_configuration, evaluate_configuration
+    from connect.state.redis_url import parse_redis_url
 
     try:
-        evaluated = evaluate_configuration(document, environment=os.environ)
+        evaluated = evaluate_configuration(
+            document, environment=os.environ, check_url=parse_redis_url
+        )
         return decode_configuration(evaluated)
     except CueError as error:
         raise FaultyDocument(rendered(error)) from error

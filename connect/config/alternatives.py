@@ -35,6 +35,7 @@ __all__ = ["refined"]
 _MOST = 50  # faults of a document that are looked into
 _LEAF = "#Alternative"
 _CHOICE_FAULTS = frozenset({FaultKind.EVALUATION, FaultKind.INCOMPLETE})
+_UNDEFINED = re.compile(r"^undefined field: #.*; did you mean ")
 _SUGGESTION = re.compile(r'^field not allowed: .*; did you mean "([^"]+)"\?$')
 
 
@@ -73,11 +74,18 @@ def refined(
         for fault in found
         for suggested in _SUGGESTION.findall(fault.message)
     }
+    # What a misspelt definition leaves open is told when that is mended.
+    unknown = [fault.path for fault in found if _UNDEFINED.match(fault.message)]
     return tuple(
         fault
         for fault in found
-        if fault.kind is not FaultKind.INCOMPLETE or fault.path not in misspelt
+        if fault.kind is not FaultKind.INCOMPLETE
+        or not (fault.path in misspelt or any(_below(fault.path, path) for path in unknown))
     )
+
+
+def _below(path: Path, other: Path) -> bool:
+    return len(path) > len(other) and path[: len(other)] == other
 
 
 class _Definition:

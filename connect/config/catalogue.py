@@ -55,6 +55,34 @@ _FIXED = frozenset(
     }
 )
 
+# Whole numbers that may be 0, which means none or any number; others are 1 at least.
+_MAY_BE_ZERO = frozenset(
+    {
+        "limits.closed_connections",
+        "limits.connections",
+        "limits.connections_per_account",
+        "limits.connections_per_address",
+        "limits.drain_rate",
+        "limits.flaps",
+        "limits.functions_per_app",
+        "limits.handshakes",
+        "limits.handshakes_per_second",
+        "limits.kept_replies",
+        "limits.kept_reply_bytes",
+        "limits.pending_sockets",
+        "limits.pending_sockets_per_address",
+        "limits.push_bytes",
+        "limits.pushes",
+        "timing.draining_attempts",
+    }
+)
+# Messages and bodies that are to be taken have some size; so has `eventAPI.maxSize`.
+_LEAST = {
+    "limits.invoke_body_bytes": 1024,
+    "limits.message_bytes": 1024,
+    "limits.start_body_bytes": 1024,
+}
+
 _UUIDS = frozenset({"tenant.account_id", "tenant.env_id"})
 
 
@@ -87,6 +115,7 @@ class Setting:
         optional: whether it may have no value (None).
         secret: whether its value is never shown.
         live: whether a changed value takes effect in a running service.
+        least: the smallest that a whole number may be.
     """
 
     path: str
@@ -100,6 +129,7 @@ class Setting:
     optional: bool = False
     secret: bool = False
     live: bool = False
+    least: int = 0
 
     @property
     def section(self) -> str:
@@ -182,10 +212,24 @@ def _setting(
     unit = ""
     if kind is SettingType.DURATION:
         unit = "s"
-    elif kind is SettingType.WHOLE and name.endswith("_bytes"):
+    elif kind is SettingType.WHOLE and "bytes" in name.split("_"):
         unit = "bytes"
+    least = 0
+    if kind is SettingType.WHOLE and path not in _MAY_BE_ZERO:
+        least = _LEAST.get(path, 1)
     return Setting(
-        path, kind, unit, default, flag, variable, description, choices, optional, secret, live
+        path,
+        kind,
+        unit,
+        default,
+        flag,
+        variable,
+        description,
+        choices,
+        optional,
+        secret,
+        live,
+        least,
     )
 
 

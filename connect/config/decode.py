@@ -43,20 +43,32 @@ from connect.config.configuration import (
 )
 from connect.config.cue.errors import CueError, Fault, FaultKind, Path
 from connect.config.cue.source import Span
+from connect.config.effects import redis_url
 from connect.config.layers import UnfitValue, typed
+from connect.errors import ConfigurationError
 from connect.settings import LogFormat
 
-__all__ = ["decode"]
+__all__ = ["CheckURL", "decode"]
+
+CheckURL = Callable[[str], object]
+"""Reads the URL of a Redis; raises ConfigurationError if it cannot be used."""
 
 T = TypeVar("T")
 
 
-def decode(value: Mapping[str, Any], spans: Callable[[Path], tuple[Span, ...]]) -> Configuration:
+def decode(
+    value: Mapping[str, Any],
+    spans: Callable[[Path], tuple[Span, ...]],
+    *,
+    check_url: CheckURL | None = None,
+) -> Configuration:
     """Make the objects of a configuration.
 
     Args:
         value: what a document unified with ``#Config`` exports.
         spans: where the value at a path was written, the most telling place first.
+        check_url: looks at the URL of the Redis that the configuration names for state; None
+            leaves it unchecked.
 
     Raises:
         CueError: values that cannot be used, all of them.
@@ -88,6 +100,8 @@ def decode(value: Mapping[str, Any], spans: Callable[[Path], tuple[Span, ...]]) 
         data_store=DataStoreConfig(service=_data_store(reader)),
         connect=_connect(reader) if "connect" in value else None,
     )
+    if check_url is not None:
+        _check_redis(reader, configuration, check_url)
     if reader.faults:
         raise CueError(reader.faults)
     return configuration
@@ -210,6 +224,27 @@ def _redis(reader: _Reader, *at: str, key_prefix: str) -> RedisService:
         pool_size=reader.optional_whole(*at, "poolSize"),
         key_prefix=_or_default(reader.optional_text(*at, "keyPrefix"), key_prefix),
     )
+
+
+def _check_redis(reader: _Reader, configuration: Configuration, check: CheckURL) -> None:
+    """Refuse the URL of a Redis that the service could not use."""
+    given = {} if configuration.connect is None else configuration.connect.given
+    service = configuration.state.service
+    path: Path
+    if "redis.url" in given:
+        path, url = ("connect", "redis", "url"), given["redis.url"]
+    elif isinstance(service, RedisService):
+        path = ("state", "service", "host" if service.dsn is None else "dsn")
+        url = redis_url(service)
+    else:
+        return
+    if not url:
+        reader.fault(path, "empty; leave it out to have none (is a variable not set?)")
+        return
+    try:
+        check(url)
+    except ConfigurationError as error:
+        reader.fault(path, str(error))
 
 
 def _data_store(reader: _Reader) -> DataStore:

@@ -16,7 +16,7 @@ from connect.config.cue.source import Span
 from connect.config.layers import Given, Origin, OriginKind
 from connect.settings import LogLevel
 
-__all__ = ["Effects", "Note", "effects_of"]
+__all__ = ["Effects", "Note", "effects_of", "redis_url"]
 
 _LOG_LEVELS = {
     ConfigLogLevel.TRACE: LogLevel.DEBUG,
@@ -98,7 +98,7 @@ def effects_of(configuration: Configuration, written: Written) -> Effects:
     if isinstance(state, RedisService):
         at = ("state", "service")
         for name in _REDIS_ADDRESS:
-            give("redis.url", _url(state), (*at, name))
+            give("redis.url", redis_url(state), (*at, name))
         for name, reason in _REDIS_OTHERS.items():
             notes += _noted(written, (*at, name), f"accepted, without effect: {reason}")
     if configuration.connect is not None:
@@ -117,7 +117,7 @@ def _noted(written: Written, path: Path, message: str) -> Iterator[Note]:
         yield Note(path, message, place)
 
 
-def _url(service: RedisService) -> str:
+def redis_url(service: RedisService) -> str:
     """Return the URL of a Redis server that is given by its parts."""
     if service.dsn is not None:
         return service.dsn

@@ -63,7 +63,13 @@ class Expansion:
         return found if offset < found.at + len(found.value) else None
 
     def nothing_before(self, offset: int) -> Substitution | None:
-        """Return the variable that left nothing right before an offset, if one did."""
+        """Return the variable that left nothing right before an offset, if one did.
+
+        It may also stand right behind, with nothing but space between: the end of a text is
+        told where its last word ends.
+        """
+        while self.text[offset : offset + 1].isspace():
+            offset += 1
         index = bisect_right(self._starts, offset) - 1
         if index < 0:
             return None

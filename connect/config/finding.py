@@ -102,7 +102,7 @@ def find_document(
             )
         text = read(Path(path))
         if text is None:
-            raise ConfigurationError(f"there is no configuration file {path}")
+            raise ConfigurationError(f"there is no file {path}")
         return Document(path, text, DocumentRule.EXPLICIT)
     for place in PLACES:
         text = read(place)

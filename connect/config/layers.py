@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from connect.config.catalogue import Setting, SettingType, catalogue
+from connect.config.credentials import masked_credentials
 from connect.errors import ConfigurationError
 from connect.protocol.durations import parse_duration
 from connect.settings import KeyLayout, LogFormat, LogLevel, Role, Settings
@@ -44,11 +45,21 @@ _CHOICES = {
     "log.level": LogLevel,
     "log.format": LogFormat,
 }
+_KEYS = frozenset(
+    {"tenant.accepted_session_secrets", "tenant.session_secret", "tenant.signing_keys"}
+)
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 class UnfitValue(ValueError):
-    """A value that does not fit its setting; the text says what would be right."""
+    """A value that does not fit its setting; the text says what would be right.
+
+    Args:
+        message: what is wrong; if it quotes a URL with a login, this is hidden.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(masked_credentials(message))
 
 
 class OriginKind(StrEnum):
@@ -129,11 +140,12 @@ def overrides(assignments: tuple[str, ...]) -> dict[str, Given]:
         if not equals or path not in settable:
             near = get_close_matches(path, settable, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; it is timing.NAME or limits.NAME"
-            raise ConfigurationError(f"--set {assignment}: there is no setting {path!r}{hint}")
+            # The value is not quoted: it may be a secret, which are not set like this.
+            raise ConfigurationError(f"--set {path}: there is no such setting{hint}")
         try:
             value = parse_setting(catalogue()[path], text)
         except UnfitValue as error:
-            raise ConfigurationError(f"--set {assignment}: {error}") from error
+            raise ConfigurationError(f"--set {path}: {error}") from error
         layer[path] = Given(value, Origin(OriginKind.FLAG, f"--set {path}"))
     return layer
 
@@ -218,9 +230,9 @@ def typed(setting: Setting, value: Any) -> Any:
         case SettingType.DURATION:
             return _duration(value)
         case SettingType.WHOLE:
-            return _whole(value, most=None)
+            return _whole(value, least=setting.least, most=None)
         case SettingType.PORT:
-            return _whole(value, most=65535)
+            return _whole(value, least=0, most=65535)
         case SettingType.FLAG if not isinstance(value, bool):
             raise UnfitValue("expected true or false")
         case SettingType.UUID:
@@ -256,11 +268,13 @@ def _duration(value: Any) -> float:
     return float(value)
 
 
-def _whole(value: Any, *, most: int | None) -> int:
+def _whole(value: Any, *, least: int, most: int | None) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise UnfitValue(f"{value} is not a whole number")
     if value < 0:
         raise UnfitValue("the value must not be negative")
+    if value < least:
+        raise UnfitValue(f"{value} is too small; expected {least} or more")
     if most is not None and value > most:
         raise UnfitValue(f"{value} is more than {most}")
     return value
@@ -277,7 +291,23 @@ def _text(setting: Setting, value: Any) -> str:
         raise UnfitValue(f"{value!r} is neither an address nor a network such as 10.0.0.0/8")
     if not value and (setting.optional or setting.type is SettingType.TEXTS):
         raise UnfitValue("empty; leave it out to have none (is a variable not set?)")
+    if setting.path in _KEYS:
+        _check_key(setting.path, value)
     return value
+
+
+def _check_key(path: str, value: str) -> None:
+    """Refuse a key as the service would when it starts."""
+    # Imported when there is a key only: its libraries take time.
+    from connect.protocol.tokens import SessionTokens, SigningKeys
+
+    try:
+        if path == "tenant.signing_keys":
+            SigningKeys((value,))
+        else:
+            SessionTokens(value, lifetime=1.0, now=lambda: 0.0)
+    except ConfigurationError as error:
+        raise UnfitValue(str(error)) from error
 
 
 def _uuid(value: Any) -> str:

@@ -17,7 +17,7 @@ from connect.config.cue.ast import File
 from connect.config.cue.errors import CueError, Fault, FaultKind
 from connect.config.cue.parser import parse
 from connect.config.cue.source import Source, Span
-from connect.config.decode import decode
+from connect.config.decode import CheckURL, decode
 from connect.config.documents import (
     CONFIGURATION,
     begins_with_brace,
@@ -108,6 +108,7 @@ class Evaluated:
             configuration is no struct, which only decoding refuses.
         checked: whether the document itself unified it with ``#Config``.
         file: the document's syntax tree.
+        check_url: looks at the URL of a Redis that the configuration names.
     """
 
     document: Document
@@ -117,6 +118,7 @@ class Evaluated:
     exported: Any
     checked: bool
     file: File
+    check_url: CheckURL | None
     _places: _Places
 
     def error(self, error: CueError) -> CueError:
@@ -156,7 +158,11 @@ class Loaded:
 
 
 def evaluate_configuration(
-    document: Document, *, environment: Mapping[str, str], budget: Budget | None = None
+    document: Document,
+    *,
+    environment: Mapping[str, str],
+    budget: Budget | None = None,
+    check_url: CheckURL | None = None,
 ) -> Evaluated:
     """Expand, parse and evaluate a configuration document.
 
@@ -166,6 +172,8 @@ def evaluate_configuration(
     Args:
         environment: the variables to expand.
         budget: what the evaluation may cost; None for the usual.
+        check_url: looks at the URL of the Redis that the configuration names for state; None
+            leaves it unchecked.
 
     Raises:
         CueError: everything that is wrong, at its place in the document as it was written.
@@ -196,11 +204,11 @@ def evaluate_configuration(
         shown = _Places(document.name, expansion, file, source)
         error = shown.error(error, root, whole)
         if checked and file is not None and whole is not None and value is not None:
-            given = Evaluated(document, whole, value, root, None, checked, file, shown)
+            given = Evaluated(document, whole, value, root, None, checked, file, check_url, shown)
             error = _with_decoding(error, value, given)
         raise error from None
     shown = _Places(document.name, expansion, file, source)
-    return Evaluated(document, whole, value, root, exported, checked, file, shown)
+    return Evaluated(document, whole, value, root, exported, checked, file, check_url, shown)
 
 
 def decode_configuration(given: Evaluated) -> Loaded:
@@ -225,7 +233,7 @@ def decode_configuration(given: Evaluated) -> Loaded:
             meant = refined(error.faults, given.file, CONFIGURATION, given.root, redact=is_secret)
             told = given.error(CueError([_meant_as_field(fault) for fault in meant]))
             raise _with_decoding(told, unified, given) from None
-    configuration = decode(exported, given.spans)
+    configuration = decode(exported, given.spans, check_url=given.check_url)
     effects = effects_of(configuration, given.written)
     return Loaded(
         document=given.document,
@@ -248,7 +256,7 @@ def _with_decoding(error: CueError, value: Value, given: Evaluated) -> CueError:
             if name not in sound:  # a section without defaults may lack any of its parts
                 sound[name] = {part: inner for part, inner in parts.items() if inner is not None}
     try:
-        decode(sound, given.spans)
+        decode(sound, given.spans, check_url=given.check_url)
     except CueError as further:
         told = {fault.path for fault in error.faults}
         faults = [*error.faults, *(each for each in further.faults if each.path not in told)]

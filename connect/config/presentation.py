@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from connect.config.catalogue import catalogue, value_at
+from connect.config.credentials import MASK, masked_credentials
 from connect.config.cue.errors import Path, path_text
 from connect.config.layers import Resolved
 from connect.config.loader import Loaded
-from connect.config.redaction import MASK, is_secret
+from connect.config.redaction import is_secret
 from connect.config.reference import json_value, shown_value
 
 __all__ = ["Row", "document_rows", "json_document", "json_settings", "setting_rows"]
@@ -36,7 +37,7 @@ def setting_rows(resolved: Resolved) -> list[Row]:
     for path, setting in catalogue().items():
         value = value_at(resolved.settings, path)
         masked = setting.secret and value not in (None, ())
-        shown = MASK if masked else shown_value(setting, value)
+        shown = MASK if masked else masked_credentials(shown_value(setting, value))
         rows.append(Row(path, shown, str(resolved.origins[path])))
     return rows
 
@@ -58,8 +59,7 @@ def json_settings(resolved: Resolved, *, origins: bool) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for path, setting in catalogue().items():
         value = json_value(value_at(resolved.settings, path))
-        if setting.secret and value:
-            value = MASK
+        value = MASK if setting.secret and value else _without_credentials(value)
         within = nested.setdefault(setting.section, {}) if setting.section else nested
         within[setting.name] = (
             {"value": value, "origin": str(resolved.origins[path])} if origins else value
@@ -75,7 +75,7 @@ def json_document(loaded: Loaded, *, origins: bool) -> Any:
     """
 
     def leaf(path: Path, value: Any) -> Any:
-        value = MASK if is_secret(path) else _json_number(value)
+        value = MASK if is_secret(path) else _without_credentials(_json_number(value))
         return {"value": value, "origin": _origin(loaded, path)} if origins else value
 
     return _mapped(loaded.exported, (), leaf)
@@ -92,7 +92,7 @@ def _leaves(value: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Any]]:
         if isinstance(item, dict) and item:
             yield from _leaves(item, (*path, label))
         else:
-            yield (*path, label), MASK if is_secret((*path, label)) else item
+            yield (*path, label), MASK if is_secret((*path, label)) else _without_credentials(item)
 
 
 def _origin(loaded: Loaded, path: Path) -> str:
@@ -104,6 +104,18 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(_plain(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _without_credentials(value: Any) -> Any:
+    match value:
+        case str():
+            # What stays the same keeps its type, which may be an enum's.
+            masked = masked_credentials(value)
+            return value if masked == value else masked
+        case list():
+            return [_without_credentials(item) for item in value]
+        case _:
+            return value
 
 
 def _json_number(value: Any) -> Any:

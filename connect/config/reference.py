@@ -93,7 +93,8 @@ def _kind(setting: Setting) -> str:
     if setting.choices:
         names = ", ".join(f"`{choice}`" for choice in sorted(setting.choices))
         return f"{'any' if setting.type is SettingType.CHOICES else 'one'} of {names}"
-    return str(setting.type) + (f" ({setting.unit})" if setting.unit else "")
+    least = f", {setting.least} or more" if setting.least else ""
+    return f"{setting.type}{least}" + (f" ({setting.unit})" if setting.unit else "")
 
 
 def _markdown() -> str:
@@ -125,6 +126,7 @@ def _json() -> str:
             "setting": setting.path,
             "type": str(setting.type),
             "unit": setting.unit,
+            "least": setting.least,
             "choices": sorted(setting.choices),
             "default": json_value(setting.default),
             "flag": setting.flag,

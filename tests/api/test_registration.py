@@ -94,6 +94,14 @@ async def test_nobody_there_is_said_with_the_address() -> None:
     assert str(caught.value).startswith(f"no answer from {url}/fn/register: ")
 
 
+async def test_nobody_there_is_said_without_the_password_of_the_address() -> None:
+    url = f"http://u:hunter2@127.0.0.1:{free_port()}"
+    async with open_registration_client(url, connections=1) as client:
+        with pytest.raises(RegistrationUnavailable) as caught:
+            await client.register(b"{}", token="", sdk="", env="")
+    assert str(caught.value).startswith("no answer from http://u:********@127.0.0.1:")
+
+
 async def test_a_registration_that_is_cancelled_leaves_the_client_usable() -> None:
     slow = trio.Event()
 

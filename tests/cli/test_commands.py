@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from errno import EACCES
+from pathlib import Path
 
 import click
 import pytest
@@ -43,3 +45,41 @@ def test_help_imports_no_command() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert shown.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "redis://u:hunter2@h"],
+        ["serve", "--register-url=https://u:hunter2@h/?x=1"],
+        ["serve", "--api-port=https://u:hunter2@h"],
+        ["https://u:hunter2@h"],
+        ["config", "check", "https://u:hunter2@h"],
+        ["cue", "eval", "https://u:hunter2@h"],
+    ],
+)
+def test_what_is_wrong_is_told_without_the_password_of_a_url(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "://u:********@h" in told.err
+    assert "hunter2" not in told.out + told.err
+
+
+def test_a_file_that_cannot_be_written_is_told_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.cue"
+    file.write_text("a:1\n", encoding="utf-8")
+
+    def refuse(path: Path, *arguments: object, **options: object) -> int:
+        raise PermissionError(EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(SystemExit) as ended:
+        main(["cue", "fmt", str(file)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"connect: cannot open {file}: Permission denied\n"

@@ -106,8 +106,47 @@ class TestCheck:
         assert "note: as it stands, serve needs flags: API and gateway run in" in answer.out
 
     @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('{state: service: dsn: "redis://u:p@h:99999/1"}',
+             "inngest.cue:1:23: state.service.dsn: the Redis URL cannot be read; expected redis:"),
+            ('{connect: redis: url: "redis://:p@h:p/0"}',
+             "inngest.cue:1:23: connect.redis.url: the Redis URL cannot be read; expected redis:"),
+            ('{connect: tenant: signing_keys: ["signkey-x-zz"]}',
+             "inngest.cue:1:33: connect.tenant.signing_keys: a signing key is not of the form "),
+            ("{connect: limits: message_bytes: 5}",
+             "inngest.cue:1:34: connect.limits.message_bytes: 5 is too small; expected 1024 or"),
+            ('{log: level: "loud", state: service: dsn: "redis://h:p"}',
+             "inngest.cue:1:43: state.service.dsn: the Redis URL cannot be read"),
+            ('eventAPI: port: $UNSET', "UNSET is empty or not set"),
+        ],
+    )  # fmt: skip
+    def test_what_serve_refuses_is_refused(self, run: Run, text: str, message: str) -> None:
+        write(text)
+        answer = run("check")
+        assert (answer.code, answer.out) == (1, "")
+        assert message in answer.err
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            ("CONNECT_API_PORT", "x", "'x' is not a whole number"),
+            ("CONNECT_REDIS_URL", "redis://:hunter2@h:p", "the Redis URL cannot be read"),
+            ("CONNECT_REGISTER_URL", "https://u:hunter2@h/?x=1", "must be a URL such as"),
+        ],
+    )
+    def test_a_variable_that_serve_refuses_is_refused(
+        self, run: Run, name: str, value: str, message: str
+    ) -> None:
+        write("{}")
+        answer = run("check", **{name: value})
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.startswith(f"connect: {name}: {message}")
+        assert "hunter2" not in answer.err
+
+    @pytest.mark.parametrize(
         ("path", "message"),
-        [("no.cue", "there is no configuration file no.cue"), ("x.yaml", "neither a .cue nor")],
+        [("no.cue", "there is no file no.cue"), ("x.yaml", "neither a .cue nor")],
     )
     def test_a_path_that_cannot_be_is_wrong_usage(self, run: Run, path: str, message: str) -> None:
         answer = run("check", path)
@@ -130,6 +169,20 @@ class TestCheck:
             '{datastore: service: {backend: "inmemory", URI: "hunter2"}}',
             '{execution: drivers: http: {signingKey: "hunter2", name: 5}}',
             '{eventstream: service: {backend: "nats", serverURL: "hunter2"}}',
+            '{connect: tenant: register_url: "https://u:hunter2@h/?x=1"}',
+            '{connect: listen: gateway_url: "http://u:hunter2@h"}',
+            '{connect: listen: trusted_proxies: ["http://u:hunter2@h"]}',
+            "{state: service: password: hunter2}",
+            "{state: service: password: 12hunter2}",
+            "{state: service: password: of hunter2}",
+            '{state: service: session_sekret: "hunter2"}',
+            '{state: service: pass: "hunter2"}',
+            '{state: service: {pw: "hunter2", token: "hunter2"}}',
+            '{state: service: {["password"]: "hunter2", port: "x"}}',
+            '{state: service: port: "x"} // password: hunter2',
+            '{state: service: dsn: "redis://u:hunter2@h:99999/1"}',
+            '{connect: redis: url: "redis://:hunter2@h:p/0"}',
+            '{connect: tenant: signing_keys: ["hunter2"]}',
         ],
     )
     def test_secrets_never_show(self, run: Run, text: str) -> None:
@@ -197,14 +250,25 @@ class TestShow:
         assert "connect.timing.drain = 1.5" in lines
         assert "timing.drain = 1500ms" in lines
 
+    @pytest.mark.parametrize("form", [(), ("--json",), ("--origin",), ("--json", "--origin")])
+    def test_a_url_shows_without_its_password(self, run: Run, form: tuple[str, ...]) -> None:
+        write('{connect: listen: gateway_url: "wss://u:hunter2@g"}')
+        answer = run("show", *form, CONNECT_REGISTER_URL="https://u:hunter2@h/api")
+        assert answer.code == 0
+        assert "https://u:********@h/api" in answer.out
+        assert "wss://u:********@g" in answer.out
+        assert "hunter2" not in answer.out
+
     @pytest.mark.parametrize("form", [(), ("--json",), ("--json", "--origin")])
     def test_secrets_never_show(self, run: Run, form: tuple[str, ...]) -> None:
         write(
             '{state: service: {dsn: "redis://hunter2", password: "hunter2"}\n'
             'execution: drivers: http: signingKey: "hunter2"\n'
-            'connect: tenant: {event_keys: ["hunter2"], signing_keys: ["hunter2"]}}'
+            'connect: tenant: {event_keys: ["hunter2"], signing_keys: ["signkey-hunter2-a1"]}}'
         )
-        answer = run("show", *form, "--session-secret=hunter2", CONNECT_SIGNING_KEY="hunter2")
+        answer = run(
+            "show", *form, "--session-secret=hunter2", CONNECT_SIGNING_KEY="signkey-hunter2-a1"
+        )
         assert answer.code == 0, answer.err
         assert "hunter2" not in answer.out + answer.err
         assert "********" in answer.out
@@ -304,6 +368,7 @@ class TestInit:
         )
         write(f"{head}connect: {{{uncommented}")
         variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "x")
+        variables |= {"REDIS_URL": "redis://x", "SIGNING_KEY": "signkey-x-a1"}
         answer = run("check", **variables)
         assert answer.code == 0, answer.err
         assert f"settings that it gives: {len(catalogue())}\n" in answer.out

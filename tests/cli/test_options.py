@@ -41,14 +41,15 @@ def test_without_anything_it_is_the_defaults(given: Given) -> None:
 def test_flags_are_settings(given: Given) -> None:
     settings = given(
         "--roles=api,gateway,executor", "--redis-url=redis://x", "--key-layout=inngest",
-        "--host=::1", "--api-port=1", "--signing-key=a", "--signing-key=b", "--log-level=error",
+        "--host=::1", "--api-port=1", "--signing-key=signkey-a-01", "--signing-key=signkey-b-02",
+        "--log-level=error",
         "--account-id=00000000-0000-4000-A000-000000000001", "--set=limits.run_calls=7",
         "--gateway-url=wss://x", "--session-secret=s", "--gateway-group=g",
     ).resolved.settings  # fmt: skip
     assert settings.roles == frozenset(Role)
     assert (settings.redis.url, settings.redis.layout) == ("redis://x", KeyLayout.INNGEST)
     assert (settings.listen.host, settings.listen.api_port) == ("::1", 1)
-    assert settings.tenant.signing_keys == ("a", "b")
+    assert settings.tenant.signing_keys == ("signkey-a-01", "signkey-b-02")
     assert settings.tenant.account_id == "00000000-0000-4000-a000-000000000001"
     assert settings.log.level is LogLevel.ERROR
     assert settings.limits.run_calls == 7
@@ -57,9 +58,11 @@ def test_flags_are_settings(given: Given) -> None:
 
 def test_variables_are_settings(given: Given) -> None:
     settings = given(
-        CONNECT_SIGNING_KEY="a b", CONNECT_API_PORT="1", CONNECT_TIMING_LEASE="1m"
+        CONNECT_SIGNING_KEY="signkey-a-01 signkey-b-02",
+        CONNECT_API_PORT="1",
+        CONNECT_TIMING_LEASE="1m",
     ).resolved.settings
-    assert settings.tenant.signing_keys == ("a", "b")
+    assert settings.tenant.signing_keys == ("signkey-a-01", "signkey-b-02")
     assert (settings.listen.api_port, settings.timing.lease) == (1, 60.0)
 
 
@@ -102,9 +105,12 @@ def test_what_has_no_effect_is_a_warning(given: Given) -> None:
         (["--gateway-url=http://x"], "--gateway-url: must begin with ws:// or wss://"),
         (["--register-url=x"], "--register-url: must be a URL such as"),
         (["--session-secret="], "--session-secret: empty; leave it out"),
-        (["--set=x"], "there is no setting 'x'"),
+        (["--set=x"], "--set x: there is no such setting"),
         (["--roles=gateway"], "--session-secret"),
-        (["--config=no.cue"], "there is no configuration file no.cue"),
+        (["--redis-url=redis://u:p@h:99999"], "--redis-url: the Redis URL cannot be read"),
+        (["--signing-key=hunter2"], "--signing-key: a signing key is not of the form"),
+        (["--set=limits.forward_attempts=0"], "0 is too small; expected 1 or more"),
+        (["--config=no.cue"], "there is no file no.cue"),
     ],
 )
 def test_what_cannot_be_is_refused(given: Given, arguments: list[str], message: str) -> None:

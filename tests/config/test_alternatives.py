@@ -232,3 +232,10 @@ def test_a_field_that_nearly_is_config_is_told_so() -> None:
     assert configuration_faults('confg: log: level: "debug"') == [
         'confg: field not allowed: confg; did you mean "config"?'
     ]
+
+
+def test_what_a_misspelt_definition_leaves_open_waits_until_that_is_mended() -> None:
+    text = 'import "inngest.com/defs/v1"\nfunction: v1.#Funtion & {triggers: [{event: "e"}]}'
+    assert function_faults(text) == [
+        'function: undefined field: #Funtion; did you mean "#Function"?'
+    ]

@@ -26,6 +26,7 @@ from connect.config.configuration import (
 from connect.config.cue.errors import CueError, Path
 from connect.config.cue.source import Source, Span
 from connect.config.decode import decode
+from connect.errors import ConfigurationError
 from connect.settings import LogFormat
 
 DEFAULTS: dict[str, Any] = {
@@ -172,13 +173,13 @@ def test_the_section_of_this_service_is_decoded() -> None:
         connect={
             "roles": ["api"],
             "timing": {"lease": "30s", "drain": 5, "heartbeat_misses": 3},
-            "tenant": {"signing_keys": ["a"]},
+            "tenant": {"signing_keys": ["signkey-test-a1"]},
         }
     )
     assert configuration.connect is not None
     assert configuration.connect.given == {
         "roles": frozenset({"api"}),
-        "tenant.signing_keys": ("a",),
+        "tenant.signing_keys": ("signkey-test-a1",),
         "timing.lease": 30.0,
         "timing.heartbeat_misses": 3,
         "timing.drain": 5.0,
@@ -234,3 +235,47 @@ def test_secrets_do_not_show_in_the_objects_text(text: str) -> None:
         datastore={"service": {"backend": "postgres", "URI": text}},
     )
     assert "hunter2" not in repr(configuration)
+
+
+class TestRedis:
+    """The URL of the Redis that holds state is looked at as the service would."""
+
+    @staticmethod
+    def refused(**changes: Any) -> list[tuple[Path, str]]:
+        def check(url: str) -> None:
+            raise ConfigurationError(f"refused {url}")
+
+        with pytest.raises(CueError) as error:
+            decode(deepcopy(DEFAULTS) | changes, spans, check_url=check)
+        return [(fault.path, fault.message) for fault in error.value.faults]
+
+    @pytest.mark.parametrize(
+        ("service", "name", "message"),
+        [
+            ({"dsn": "redis://d"}, "dsn", "refused redis://d"),
+            ({"dsn": ""}, "dsn", "empty; leave it out to have none (is a variable not set?)"),
+            ({"host": "a,b", "db": 2}, "host", "refused redis://a,b:6379/2"),
+        ],
+    )
+    def test_what_the_state_names_is_refused(
+        self, service: dict[str, Any], name: str, message: str
+    ) -> None:
+        state = {"service": {"backend": "redis", **service}}
+        assert self.refused(state=state) == [(("state", "service", name), message)]
+
+    def test_the_services_own_setting_is_refused_and_comes_before_the_state(self) -> None:
+        state = {"service": {"backend": "redis", "dsn": "redis://d"}}
+        found = self.refused(state=state, connect={"redis": {"url": "redis://c"}})
+        assert found == [(("connect", "redis", "url"), "refused redis://c")]
+
+    def test_embedded_state_has_none(self) -> None:
+        def check(url: str) -> None:
+            raise AssertionError(url)
+
+        changes = {"state": {"service": {"backend": "inmemory"}}}
+        decode(deepcopy(DEFAULTS) | changes, spans, check_url=check)
+
+    def test_one_that_can_be_used_is_taken(self) -> None:
+        checked: list[str] = []
+        decode(deepcopy(DEFAULTS), spans, check_url=checked.append)
+        assert checked == ["redis://localhost:6379/0"]

@@ -88,6 +88,12 @@ def test_a_variable_that_left_nothing_is_found(text: str) -> None:
     assert expansion.nothing_before(expansion.text.index("}")) is not None
 
 
+def test_a_variable_that_left_nothing_at_the_end_is_found_from_the_last_word() -> None:
+    expansion = expand("a: $UNSET\n", ENVIRONMENT)
+    assert expansion.nothing_before(len("a:")) is not None
+    assert expand("a: $NAME\n", ENVIRONMENT).nothing_before(len("a:")) is None
+
+
 @pytest.mark.parametrize("text", ["a: $NAME }", "}", "$UNSET a }"])
 def test_a_variable_that_left_something_or_is_elsewhere_is_not(text: str) -> None:
     expansion = expand(text, ENVIRONMENT)

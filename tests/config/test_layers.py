@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connect.config.catalogue import setting_at, value_at
+from connect.config.catalogue import catalogue, setting_at, value_at
 from connect.config.layers import (
     Given,
     Origin,
@@ -23,6 +23,7 @@ from connect.config.layers import (
 from connect.errors import ConfigurationError
 from connect.settings import KeyLayout, LogLevel, RedisSettings, Role, Settings, Tenant
 
+PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----"
 FLAG = Origin(OriginKind.FLAG, "--api-port")
 VARIABLE = Origin(OriginKind.VARIABLE, "CONNECT_API_PORT")
 DOCUMENT = Origin(OriginKind.DOCUMENT, "inngest.cue:3:9")
@@ -66,7 +67,7 @@ def test_settings_outside_sections_are_resolved_too() -> None:
         ("listen.host", "::", "::"),
         ("tenant.env_id", "00000000-0000-4000-B000-000000000001",
          "00000000-0000-4000-b000-000000000001"),
-        ("tenant.signing_keys", "a b", ("a", "b")),
+        ("tenant.signing_keys", "signkey-a-01 signkey-b-02", ("signkey-a-01", "signkey-b-02")),
         ("tenant.session_secret", "s", "s"),
         ("redis.layout", "inngest", KeyLayout.INNGEST),
         ("log.level", "warning", LogLevel.WARNING),
@@ -98,6 +99,14 @@ def test_a_setting_is_read_from_text(path: str, text: str, value: Any) -> None:
         ("timing.lease", "-1s", "must not be negative"),
         ("limits.run_calls", "-1", "must not be negative"),
         ("limits.run_calls", "1.5", "'1.5' is not a whole number"),
+        ("limits.forward_attempts", "0", "0 is too small; expected 1 or more"),
+        ("limits.message_bytes", "5", "5 is too small; expected 1024 or more"),
+        ("timing.heartbeat_misses", "0", "0 is too small; expected 1 or more"),
+        ("tenant.signing_keys", "hunter2", "not of the form signkey-<env>-<hex digits>"),
+        ("tenant.signing_keys", "signkey-x-zz", "not of the form signkey-<env>-<hex digits>"),
+        ("tenant.signing_keys", "abcd", "a signing key lacks its prefix"),
+        ("tenant.session_secret", PUBLIC_KEY, "is an asymmetric key"),
+        ("tenant.accepted_session_secrets", "ssh-rsa", "is an asymmetric key"),
     ],
 )
 def test_a_text_that_does_not_fit_is_refused(path: str, text: str, message: str) -> None:
@@ -204,11 +213,11 @@ def test_overrides_give_settings_with_their_flags() -> None:
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("timing.leese=3s", "--set timing.leese=3s: there is no setting 'timing.leese'; "
+        ("timing.leese=3s", "--set timing.leese: there is no such setting; "
          "did you mean timing.lease?"),
         ("roles=api", "it is timing.NAME or limits.NAME"),
         ("timing.lease", "did you mean timing.lease?"),
-        ("timing.lease=soon", "--set timing.lease=soon: 'soon' is not a duration"),
+        ("timing.lease=soon", "--set timing.lease: 'soon' is not a duration"),
     ],
 )  # fmt: skip
 def test_an_override_that_cannot_be_is_refused(assignment: str, message: str) -> None:
@@ -246,3 +255,46 @@ def test_roles_apart_with_what_they_share_are_fine() -> None:
 def test_the_value_of_a_setting_is_found_by_its_path() -> None:
     assert value_at(Settings(), "timing.lease") == 20.0
     assert value_at(Settings(), "gateway_group") == "default"
+
+
+@pytest.mark.parametrize("path", ["limits.flaps", "limits.drain_rate", "timing.draining_attempts"])
+def test_a_number_whose_zero_has_a_meaning_may_be_zero(path: str) -> None:
+    assert parse_setting(setting_at(path), "0") == 0
+
+
+def test_every_default_is_a_value_that_is_taken() -> None:
+    for setting in catalogue().values():
+        if isinstance(setting.default, int):
+            assert typed(setting, setting.default) == setting.default
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("tenant.register_url", "https://u:hunter2@h/?x=1"),
+        ("listen.gateway_url", "http://u:hunter2@h"),
+        ("listen.gateway_url", "http://u:hun'hunter2@h"),
+        ("listen.gateway_url", "http://u:pa/hunter2@h"),
+        ("listen.gateway_url", "http://hunter2@h"),
+        ("listen.gateway_url", "http://h/?token=hunter2"),
+        ("listen.trusted_proxies", "https://u:hunter2@h"),
+        ("timing.lease", "https://u:hunter2@h"),
+        ("limits.flaps", "https://u:hunter2@h"),
+        ("log.level", "https://u:hunter2@h"),
+        ("tenant.signing_keys", "hunter2"),
+        ("tenant.session_secret", PUBLIC_KEY),
+    ],
+)
+def test_what_is_refused_does_not_show_credentials(path: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        variables({setting_at(path).variable: value})
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "assignment", ["tenant.session_secret=hunter2", "timing.lease=https://u:hunter2@h"]
+)
+def test_an_override_that_is_refused_does_not_show_credentials(assignment: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        overrides((assignment,))
+    assert "hunter2" not in str(refused.value)

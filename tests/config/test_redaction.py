@@ -2,11 +2,18 @@
 
 import pytest
 
-from connect.config.cue.errors import CueError
+from connect.config.credentials import MASK
+from connect.config.cue.errors import CueError, Fault, FaultKind
 from connect.config.cue.parser import parse
-from connect.config.cue.source import Source
+from connect.config.cue.source import Source, Span
 from connect.config.expansion import expand
-from connect.config.redaction import MASK, is_secret, masked_message, masked_text, secret_texts
+from connect.config.redaction import (
+    is_secret,
+    masked_error,
+    masked_message,
+    masked_text,
+    secret_texts,
+)
 
 SECRET = "hunter2"
 
@@ -41,6 +48,14 @@ def shown(text: str, environment: dict[str, str] | None = None) -> str:
         ("my_secret_thing",),
         ("connect", "tenant", "signing_key"),
         ("apiKey",),
+        ("session_sekret",),
+        ("pass",),
+        ("db_pw",),
+        ("PW",),
+        ("token",),
+        ("authToken",),
+        ("seecret",),
+        ("PasswordFile",),
     ],
 )
 def test_a_secret_is_known_by_its_name_even_if_misspelt(path: tuple[str | int, ...]) -> None:
@@ -59,6 +74,10 @@ def test_a_secret_is_known_by_its_name_even_if_misspelt(path: tuple[str | int, .
         ("connect", "tenant", "register_url"),
         ("queue", "service", "region"),
         ("eventstream", "service", "topic"),
+        ("state", "service", "keyPrefix"),
+        ("connect", "limits", "outbox_bytes"),
+        ("bypass",),
+        ("compass",),
     ],
 )
 def test_other_values_are_no_secrets(path: tuple[str | int, ...]) -> None:
@@ -80,6 +99,20 @@ def test_other_values_are_no_secrets(path: tuple[str | int, ...]) -> None:
         ('a: b: "hunter2"\npassword: a.b', 'a: b: "*******"\npassword: a.b'),
         ('paswword: "hunter2"', 'paswword: "*******"'),
         ('log: level: "info"', 'log: level: "info"'),
+        ("password: hunter2", "password: *******"),
+        ("password: hunter2.x", "password: *********"),
+        ("password: hunter2-ab", "password: *******-**"),
+        ("password: string", "password: string"),
+        ('import "strings"\npassword: strings.Join', 'import "strings"\npassword: strings.Join'),
+        ('import s "strings"\npassword: s.Join', 'import s "strings"\npassword: s.Join'),
+        ("password: [ for k, v in {} {k}]", "password: [ for k, v in {} {k}]"),
+        ("password: {a: 1}.a", "password: {a: *}.a"),
+        ('["password"]: "hunter2"', '["password"]: "*******"'),
+        ('("pass" + "word"): "hunter2"', '("pass" + "word"): "*******"'),
+        ('a: "signkey-test-a1b2"', 'a: "*****************"'),
+        ("a: 1 // password: hunter2, x", "a: 1 // password* *******, *"),
+        ("a: 1 // see redis://u:hunter2@h", "a: 1 // see *******************"),
+        ("a: 1 // nothing here", "a: 1 // nothing here"),
         ('password: """\n\thunter2\n\t"""', 'password: """\n\t*******\n\t"""'),
     ],
 )
@@ -105,6 +138,9 @@ def test_references_to_variables_stay_readable(text: str) -> None:
         ('signing_keys: ["hunter2",\n"b"', 'signing_keys: ["*******",\n"*"'),
         ('password: """\n\thunter2\n\t"""\nhost: )', 'password: """\n\t*******\n\t"""\nhost: )'),
         ("log: level: )", "log: level: )"),
+        ('["password"]: "hunter2" }', '["password"]: "*******" }'),
+        ("a: ) // pw hunter2", "a: ) // pw *******"),
+        ('token: "hunter2" }', 'token: "*******" }'),
     ],
 )  # fmt: skip
 def test_secrets_of_a_document_that_cannot_be_parsed_are_overwritten(
@@ -120,6 +156,7 @@ def test_secrets_of_a_document_that_cannot_be_parsed_are_overwritten(
         ('password: "${PW}"', {"PW": "hunter2"}),
         ('_p: "hunter2"\npassword: _p', {}),
         ('password: "hunter2" }', {}),
+        ("password: hunter2", {}),
     ],
 )
 def test_a_message_does_not_tell_a_documents_secrets(
@@ -164,7 +201,32 @@ def test_a_message_does_not_tell_a_url_with_a_password() -> None:
     )
 
 
-@pytest.mark.parametrize("url", ["redis://host:6379/0", "http://host/a:b@c", "redis://user@host"])
+@pytest.mark.parametrize("url", ["redis://host:6379/0", "http://host/a:b@c", "http://h:80/a@b"])
 def test_a_url_without_a_password_shows(url: str) -> None:
     text = f'service: "{url}"'
     assert shown(text) == text
+
+
+def test_the_error_of_documents_shows_none_of_their_secrets() -> None:
+    sound, broken = Source("a", 'password: "hunter2"'), Source("b", 'pw: "hunter3" }')
+    fault = Fault(
+        FaultKind.EVALUATION,
+        'conflicting values "hunter2" and "hunter3"',
+        ("password",),
+        (Span(sound, 10, 19), Span(broken, 4, 13)),
+    )
+    [shown] = masked_error(CueError([fault])).faults
+    assert shown.message == f'conflicting values {MASK} and "{MASK}"'
+    assert [span.source.text for span in shown.spans] == [
+        'password: "*******"',
+        'pw: "*******" }',
+    ]
+    assert [tuple(map(str, (span.source.name, *span[1:]))) for span in shown.spans] == [
+        ("a", "10", "19"),
+        ("b", "4", "13"),
+    ]
+
+
+def test_an_error_without_places_stays_as_it_is() -> None:
+    fault = Fault(FaultKind.BUDGET, "too many steps")
+    assert masked_error(CueError([fault])).faults == (fault,)

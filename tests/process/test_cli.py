@@ -339,6 +339,6 @@ async def test_dev_shows_a_reply_what_to_try_and_ends_cleanly() -> None:
 
 
 async def test_the_harness_tells_why_a_service_did_not_start() -> None:
-    with pytest.raises(ProcessFailed, match="there is no setting"):
+    with pytest.raises(ProcessFailed, match="there is no such setting"):
         async with start_service("--set=no.such=1"):
             raise AssertionError("it started")
