@@ -175,14 +175,14 @@ class Deployment:
             while not all(node.up for node in nodes) or (
                 sum([await self.connections(one) for one in self.gateways])
                 != len(self.worker_nodes)
-                or await self._stored() != len(self.worker_nodes)
+                or await self._stored() < len(self.worker_nodes)
             ):
                 await trio.sleep(_POLL_SECONDS)
             return True
         return False
 
     async def _stored(self) -> int:
-        """How many connections are stored as ready; 0 while Redis does not answer."""
+        """How many connections are stored as ready, lost ones included; 0 without an answer."""
         try:
             answer = await self.http.get(
                 f"{self.api_url}/v0/connect/envs/{DEVELOPMENT_ENV_ID}/conns"
