@@ -4,7 +4,9 @@ A pass walks over one environment's connections, groups, apps and workers, and o
 table of gateways, in pages (HSCAN, SSCAN, ZSCAN) with a pause after each; the scripts that
 remove something look at it again first, so that a heartbeat which comes meanwhile saves its
 connection. Nothing is found by scanning the keyspace, which requests fill: every index is
-reached from the records and the registry.
+reached from the records, the registry, and the sets of those apps and groups for which there
+are indexes. So nothing of ours stays when another implementation takes the records away; what
+it wrote itself beside them, and no script of ours has met, is not ours to look for.
 
 Leases, responses, mappings, capacities and tombstones have lifetimes of their own. A record
 that cannot be read is counted and reported, and taken out of the indexes; itself it stays,
@@ -31,6 +33,7 @@ _MEMBERS = load_script("collect_members")
 _WORKERS = load_script("collect_workers")
 _PLACE = load_script("collect_place")
 _GROUP = load_script("collect_group")
+_APP = load_script("collect_app")
 _BUSY = load_script("collect_busy")
 _GATEWAY = load_script("collect_gateway")
 
@@ -99,6 +102,7 @@ async def collect(
     collecting = _Pass(store, env_id, between_pages)
     await collecting.connections()
     await collecting.groups()
+    await collecting.groups_without_record()
     await collecting.apps()
     await collecting.workers()
     await collecting.gateways()
@@ -107,7 +111,7 @@ async def collect(
 
 
 class _Pass:
-    """One pass: its report so far, and the apps met on the way."""
+    """One pass: its report so far, and the apps and groups met on the way."""
 
     def __init__(
         self, store: RedisStore, env_id: str, between_pages: Callable[[], Awaitable[None]]
@@ -120,6 +124,7 @@ class _Pass:
         self._env_id = env_id
         self._between_pages = between_pages
         self._apps: set[str] = set()
+        self._groups: set[str] = set()
         self.report = CollectionReport()
 
     async def connections(self) -> None:
@@ -156,21 +161,36 @@ class _Pass:
         async for page in self._pages("HSCAN", keys.groups(env_id)):
             for field_name, value in zip(page[::2], page[1::2], strict=True):
                 group_hash = field_name.decode(errors="replace")
+                self._groups.add(group_hash)
                 try:
-                    self._apps.add(decode_group(value).app_id)
+                    app_id = decode_group(value).app_id
                 except BadRecord:
                     self.report.note_bad("group", group_hash)
                     await self._sweep("SSCAN", keys.group(env_id, group_hash))
                     continue
+                if app_id:
+                    self._apps.add(app_id)
                 await self._sweep("SSCAN", keys.group(env_id, group_hash))
-                await self._collect_group(group_hash, "")
+                self.report.groups += await self._collect_group(group_hash, "")
+
+    async def groups_without_record(self) -> None:
+        """Take lost connections out of the groups whose record others removed."""
+        keys, env_id = self._keys, self._env_id
+        async for page in self._pages("SSCAN", keys.indexed_groups(env_id)):
+            for member in page:
+                group_hash = member.decode(errors="replace")
+                if group_hash not in self._groups:
+                    await self._sweep("SSCAN", keys.group(env_id, group_hash))
+                    await self._collect_group(group_hash, "")
 
     async def apps(self) -> None:
-        """Take what is gone out of the indexes of every app that is registered or in use."""
+        """Take what is gone out of the indexes of every app that is registered, used or indexed."""
         registry = self._keys.apps(self._env_id)
         async for page in self._pages("HSCAN", registry, count=_APPS_PAGE):
             self._apps.update(name.decode(errors="replace") for name in page[::2])
-        for app_id in sorted(self._apps - {""}):
+        async for page in self._pages("SSCAN", self._keys.indexed_apps(self._env_id)):
+            self._apps.update(name.decode(errors="replace") for name in page)
+        for app_id in sorted(self._apps):
             await self._collect_app(app_id)
 
     async def workers(self) -> None:
@@ -207,7 +227,8 @@ class _Pass:
                 async for gateways in self._pages("SSCAN", listed):
                     for gateway in gateways:
                         await self._collect_place(app_id, group_hash, gateway.decode())
-                await self._collect_group(group_hash, app_id)
+                self.report.groups += await self._collect_group(group_hash, app_id)
+        await self._run(_APP, app_id, more_keys=(keys.app(env_id, app_id),))
 
     async def _collect_place(self, app_id: str, group_hash: str, gateway_id: str) -> None:
         keys, env_id = self._keys, self._env_id
@@ -218,11 +239,11 @@ class _Pass:
                     _PLACE, app_id, group_hash, gateway_id, *page[::2]
                 )
 
-    async def _collect_group(self, group_hash: str, app_id: str) -> None:
+    async def _collect_group(self, group_hash: str, app_id: str) -> bool:
+        """Remove a group without connections, and return whether it is one."""
         members = self._keys.group(self._env_id, group_hash)
         removed = await self._run(_GROUP, group_hash, app_id, _CREATED_TTL_MS, more_keys=(members,))
-        if removed == 1:
-            self.report.groups += 1
+        return removed == 1
 
     async def _sweep(self, scan: str, index: str) -> None:
         """Take ids of lost connections out of a set or sorted set."""

@@ -142,6 +142,14 @@ class Keys:
         """Set: slugs of the functions that the group serves."""
         return f"{{{env_id}}}:ix:functions:{group_hash}"
 
+    def indexed_apps(self, env_id: str) -> str:
+        """Set: ids of the apps for which there is an index."""
+        return f"{{{env_id}}}:ix:apps"
+
+    def indexed_groups(self, env_id: str) -> str:
+        """Set: hashes of the groups that a connection of ours is listed in."""
+        return f"{{{env_id}}}:ix:groups"
+
     def known(self, env_id: str, app_id: str) -> str:
         """Sorted set: indexed connections of the app, by when to read them again (unix ms)."""
         return f"{{{env_id}}}:ix:known:{app_id}"

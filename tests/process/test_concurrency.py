@@ -9,12 +9,14 @@ import random
 import sys
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import trio
 
 from connect.errors import Syscode, SyscodeError
@@ -32,6 +34,7 @@ CALLERS = 64
 WORKERS = 8
 CAPACITY = 3
 SLUG = "limited-echo"
+ENV_KEYS = f"{{{DEVELOPMENT_ENV_ID}}}:"
 
 
 @dataclass(slots=True)
@@ -50,10 +53,24 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class Remains:
+    """What Redis still held.
+
+    Attributes:
+        kept: keys of requests when all callers had their answers.
+        lasting: keys without a lifetime when the workers were gone, too.
+    """
+
+    kept: list[str]
+    lasting: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the callers got, and what the workers counted."""
+    """What the callers got, what Redis still held, and what the workers counted."""
 
     answers: Answers
+    remains: Remains
     most: dict[str, int]
     ran: dict[str, int]
 
@@ -103,34 +120,63 @@ async def call(executor: Executor, numbers: "count[int]", answers: Answers) -> N
             answers.others.append(f"{request_id}: {response}")
 
 
-async def run_all(summary: Path) -> Answers:
+def requests_kept(client: redis.Redis) -> list[str]:
+    """Return the keys of requests, and of workers that have any."""
+    kinds = ("request-lease", "request-worker", "buffered-response", "worker-requests-set")
+    keys = [key.decode() for key in client.scan_iter(count=1000)]
+    return [key for key in keys if key.startswith(tuple(f"{ENV_KEYS}{kind}:" for kind in kinds))]
+
+
+def lasting_keys(client: redis.Redis) -> list[str]:
+    """Return the keys that are no registry's or gateway's and never expire."""
+    keys = list(client.scan_iter(count=1000))
+    asked = client.pipeline(transaction=False)
+    for key in keys:
+        asked.ttl(key)
+    names = [key.decode() for key, ttl in zip(keys, asked.execute(), strict=True) if ttl == -1]
+    return [name for name in names if not name.startswith((f"{ENV_KEYS}registry:", "{connect}:"))]
+
+
+async def last_of(look: Callable[[redis.Redis], list[str]], client: redis.Redis) -> list[str]:
+    """Look until nothing is there, for ten seconds at most: cleaning up may take a moment."""
+    deadline = trio.current_time() + 10
+    while found := await trio.to_thread.run_sync(look, client):
+        if trio.current_time() > deadline:
+            break
+        await trio.sleep(0.1)
+    return found
+
+
+async def run_all(summary: Path) -> tuple[Answers, Remains]:
     """Run all requests on processes of their own; the workers leave their summary."""
     answers = Answers()
-    with redis_server() as redis:
+    with redis_server() as server, redis.Redis.from_url(server.url) as client:
         async with (
-            start_service("--roles=gateway,api", f"--redis-url={redis.url}",
+            start_service("--roles=gateway,api", f"--redis-url={server.url}",
                           "--session-secret=test", "--log-level=warning") as service,
             start_process([sys.executable, "-m", PROGRAM, service.addresses["api"], str(WORKERS),
                            str(CAPACITY), str(summary)]) as workers,
-            open_executor(redis.url, host="127.0.0.1") as first,
-            open_executor(redis.url, host="127.0.0.1") as second,
+            open_executor(server.url, host="127.0.0.1") as first,
+            open_executor(server.url, host="127.0.0.1") as second,
         ):  # fmt: skip
             await workers.wait_for_output("all workers are connected")
             numbers = count()
             async with trio.open_nursery() as nursery:
                 for caller in range(CALLERS):
                     nursery.start_soon(call, (first, second)[caller % 2], numbers, answers)
+            kept = await last_of(requests_kept, client)
             assert await workers.stop() == 0, workers.output
-    return answers
+            lasting = await last_of(lasting_keys, client)
+    return answers, Remains(kept, lasting)
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """All requests, run once for every test that looks at what came of them."""
     summary = tmp_path_factory.mktemp("concurrency") / "summary.json"
-    answers = trio.run(run_all, summary)
-    counted = json.loads(summary.read_text())
-    return Outcome(answers, counted["most"], counted["ran"])
+    answers, remains = trio.run(run_all, summary)
+    told = json.loads(summary.read_text())
+    return Outcome(answers, remains, told["most"], told["ran"])
 
 
 def test_every_request_is_answered_once_with_its_own_payload(outcome: Outcome) -> None:
@@ -151,3 +197,11 @@ def test_callers_do_compete_for_capacity(outcome: Outcome) -> None:
     """Else the test above says nothing."""
     assert outcome.answers.refusals > 0
     assert max(outcome.most.values()) == CAPACITY
+
+
+def test_no_request_is_counted_or_kept_once_all_are_answered(outcome: Outcome) -> None:
+    assert outcome.remains.kept == []
+
+
+def test_workers_leave_nothing_in_redis_that_stays(outcome: Outcome) -> None:
+    assert outcome.remains.lasting == []

@@ -1,10 +1,15 @@
-"""Fixtures of the contract tests: each that asks for `harness` runs over every kind of Redis."""
+"""Fixtures of the contract tests.
+
+Each that asks for `harness` runs over every kind of Redis, and over two of them in the other
+layout of keys, too.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from connect.settings import KeyLayout
 from connect.state.commands import Commands
 from connect.state.embedded import EmbeddedCommands
 from connect.state.keys import Keys
@@ -18,7 +23,10 @@ from tests.support.redis_server import RedisServer, newer_redis, redis_server
 from tests.support.tls import make_certificate
 
 # The newer server only where there is one.
-KINDS = ["embedded", "redis", "cluster", "sentinel", *(["newer_redis"] if newer_redis() else [])]
+KINDS = [
+    *("embedded", "embedded_inngest", "redis", "redis_inngest", "cluster", "sentinel"),
+    *(["newer_redis"] if newer_redis() else []),
+]
 
 
 @pytest.fixture(scope="session")
@@ -95,12 +103,23 @@ async def newer_redis_harness(shared_newer_server: RedisServer) -> AsyncIterator
         yield harness_over(commands)
 
 
+@pytest.fixture
+def embedded_inngest_harness() -> Harness:
+    return harness_over(EmbeddedCommands(), KeyLayout.INNGEST)
+
+
+@pytest.fixture
+async def redis_inngest_harness(client: RedisClient) -> Harness:
+    return harness_over(client, KeyLayout.INNGEST)
+
+
 @pytest.fixture(params=KINDS)
 def harness(request: pytest.FixtureRequest) -> Harness:
     fixture: Harness = request.getfixturevalue(f"{request.param}_harness")
     return fixture
 
 
-def harness_over(commands: Commands) -> Harness:
+def harness_over(commands: Commands, layout: KeyLayout = KeyLayout.CONNECT) -> Harness:
     now = SettableNow()
-    return Harness(RedisStore(commands, now=now, timing=TIMING), commands, now, Keys())
+    store = RedisStore(commands, now=now, timing=TIMING, layout=layout)
+    return Harness(store, commands, now, Keys(layout))

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass, field
 
 from connect.settings import Timing
-from connect.state.records import ConnectionRecord, ConnectionStatus
+from connect.state.records import ConnectionRecord, ConnectionStatus, GatewayStatus
 from connect.state.store import Assignment, ExtendOutcome, LeaseState, NoRouteReason
 
-__all__ = ["ModelConnection", "ModelLease", "ModelState"]
+__all__ = ["ModelConnection", "ModelGateway", "ModelLease", "ModelState"]
 
 
 @dataclass
@@ -25,6 +25,19 @@ class ModelConnection:
 
 
 @dataclass
+class ModelGateway:
+    """A gateway in the table.
+
+    Attributes:
+        beats: whether it still writes its heartbeat.
+    """
+
+    status: GatewayStatus
+    heartbeat: int  # unix ms
+    beats: bool = True
+
+
+@dataclass
 class ModelLease:
     id: str
     expires: int  # unix ms
@@ -39,8 +52,7 @@ class ModelState:
     timing: Timing
     serving_groups: frozenset[str]
     now_ms: int = 0
-    active: set[str] = field(default_factory=set)
-    draining: set[str] = field(default_factory=set)
+    gateways: dict[str, ModelGateway] = field(default_factory=dict)
     connections: dict[str, ModelConnection] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     limits: dict[str, int] = field(default_factory=dict)
@@ -140,7 +152,37 @@ class ModelState:
         lease.previous, lease.expires = lease.id, expires
         return ExtendOutcome.EXTENDED
 
+    # Garbage
+
+    def collect(self) -> None:
+        """Forget what has not been heard of for too long."""
+        oldest = self.now_ms - int(self.timing.garbage_after * 1000)
+        self.connections = {
+            id_: connection
+            for id_, connection in self.connections.items()
+            if connection.record.last_heartbeat_ms > oldest
+        }
+        self.gateways = {
+            id_: gateway for id_, gateway in self.gateways.items() if gateway.heartbeat > oldest
+        }
+
     # Routing
+
+    def live_gateways(self, status: GatewayStatus) -> set[str]:
+        oldest = self.now_ms - int(2 * self.timing.gateway_heartbeat * 1000)
+        return {
+            id_
+            for id_, gateway in self.gateways.items()
+            if gateway.status is status and gateway.heartbeat >= oldest
+        }
+
+    @property
+    def active(self) -> set[str]:
+        return self.live_gateways(GatewayStatus.ACTIVE)
+
+    @property
+    def draining(self) -> set[str]:
+        return self.live_gateways(GatewayStatus.DRAINING)
 
     def is_sure(self, connection: ModelConnection) -> bool:
         return connection.settled_at <= self.now_ms

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
@@ -10,6 +11,7 @@ from connect.errors import StoreUnavailable
 from connect.state.collector import CollectionReport, collect
 from connect.state.commands import Commands, Script
 from connect.state.election import Election
+from connect.state.encoding import encode_connection, encode_group
 from connect.state.records import (
     AppRecord,
     ConnectionStatus,
@@ -17,6 +19,7 @@ from connect.state.records import (
     GatewayStatus,
 )
 from connect.state.redis_store import RedisStore
+from connect.state.store import Acquired, NoRoute
 from tests.state.harness import APP, ENV, GROUP, TIMING, Harness, group
 
 OLD = TIMING.garbage_after + 1
@@ -79,7 +82,7 @@ async def test_a_heartbeat_that_comes_during_the_pass_saves_the_connection(
     record = await harness.connect("c1")
     harness.now.seconds += OLD
     late = LateHeartbeat(harness.commands)
-    store = RedisStore(late, now=harness.now, timing=TIMING)
+    store = RedisStore(late, now=harness.now, timing=TIMING, layout=harness.keys.layout)
 
     async def beat() -> None:
         await harness.store.connections.refresh(
@@ -227,6 +230,100 @@ async def test_indexes_of_registered_apps_are_looked_through_though_no_group_is_
     assert await harness.store.apps.get(ENV, APP) is not None
 
 
+async def write_foreign(harness: Harness, connection_id: str, **changes: Any) -> None:
+    """Store a connection and its group as another implementation does, without our indexes."""
+    record = harness.connection(connection_id, **changes)
+    keys = harness.keys
+    for command, key, *values in (
+        ("HSET", keys.connections(ENV), record.id, encode_connection(record)),
+        ("HSET", keys.groups(ENV), GROUP, encode_group(group())),
+        ("SADD", keys.app(ENV, APP), record.id),
+        ("SADD", keys.group(ENV, GROUP), record.id),
+    ):
+        await harness.commands.execute(command, key, *values)
+
+
+async def remove_records(harness: Harness, *more: str) -> None:
+    """Delete connections and groups, and more keys, as another implementation does."""
+    keys = harness.keys
+    await harness.commands.execute("DEL", keys.connections(ENV))
+    await harness.commands.execute("DEL", keys.groups(ENV))
+    for key in more:
+        await harness.commands.execute("DEL", key)
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+async def test_indexes_of_a_foreign_app_are_found_when_nothing_else_is_left_of_it(
+    harness: Harness, limit: int
+) -> None:
+    await write_foreign(harness, "c1")
+    await harness.store.capacity.set_limit(ENV, "worker-c1", limit)
+    assert isinstance(await harness.acquire(), Acquired)
+    await remove_records(harness, harness.keys.app(ENV, APP), harness.keys.group(ENV, GROUP))
+    await harness.store.routing.complete(ENV, "req-1", "worker-c1")
+    await collect(harness.store, ENV)
+    assert await leftovers(harness) == []
+
+
+@pytest.mark.parametrize("synced", [{APP: GROUP}, {}])
+async def test_lists_of_ours_are_found_without_the_records_of_what_they_list(
+    harness: Harness, synced: dict[str, str]
+) -> None:
+    await harness.connect("c1", limit=1, synced_groups=synced)
+    await remove_records(harness)
+    await collect(harness.store, ENV)
+    assert await leftovers(harness) == []
+
+
+async def test_places_of_a_group_that_never_had_a_record_are_found(harness: Harness) -> None:
+    await write_foreign(harness, "c1")
+    await harness.commands.execute("DEL", harness.keys.groups(ENV))
+    assert isinstance(await harness.acquire(), NoRoute)
+    await remove_records(harness, harness.keys.app(ENV, APP), harness.keys.group(ENV, GROUP))
+    await collect(harness.store, ENV)
+    assert await leftovers(harness) == []
+
+
+async def test_listed_connection_of_another_app_leaves_no_index_behind(harness: Harness) -> None:
+    await write_foreign(harness, "c1", synced_groups={"app-2": GROUP})
+    assert isinstance(await harness.acquire(), NoRoute)
+    await remove_records(harness, harness.keys.app(ENV, APP), harness.keys.group(ENV, GROUP))
+    await collect(harness.store, ENV)
+    assert await leftovers(harness) == []
+
+
+async def test_connection_of_another_worker_than_before_leaves_nothing_behind(
+    harness: Harness,
+) -> None:
+    record = await harness.connect("c1", limit=1)
+    moved = replace(record, instance_id="worker-else")
+    assert await harness.store.connections.refresh(ENV, moved)
+    await harness.store.connections.delete(ENV, "c1")
+    assert await leftovers(harness) == []
+
+
+async def test_what_others_list_for_an_app_that_nobody_routed_to_stays(harness: Harness) -> None:
+    """Their index comes before their record, maybe."""
+    keys = [harness.keys.app(ENV, "app-2"), harness.keys.group(ENV, "theirs")]
+    for key in keys:
+        await harness.commands.execute("SADD", key, "c9")
+    assert counts(await collect(harness.store, ENV)) == (0, 0, 0, 0)
+    assert await leftovers(harness) == sorted(keys)
+
+
+async def test_an_indexed_app_is_listed_as_long_as_it_has_an_index(harness: Harness) -> None:
+    await harness.connect("c1")
+    await harness.connect("c2", group_record=group("else", app_id="app-2", functions=("other",)))
+    listed = []
+    for connection_id in ("c1", "c2"):
+        apps = await harness.commands.execute("SMEMBERS", harness.keys.indexed_apps(ENV))
+        listed.append(sorted(apps))
+        await collect(harness.store, ENV)
+        await harness.store.connections.delete(ENV, connection_id)
+    assert listed == [[b"app-1", b"app-2"], [b"app-2"]]
+    assert await leftovers(harness) == []
+
+
 async def test_only_some_bad_ids_are_reported(harness: Harness) -> None:
     for number in range(25):
         await harness.commands.execute("HSET", harness.keys.connections(ENV), f"c{number}", "x")
@@ -278,7 +375,8 @@ async def test_a_pass_that_is_cut_off_is_finished_by_the_next(harness: Harness) 
             await trio.lowlevel.checkpoint()
 
         late.before_removal = cut_off
-        await collect(RedisStore(late, now=harness.now, timing=TIMING), ENV)
+        layout = harness.keys.layout
+        await collect(RedisStore(late, now=harness.now, timing=TIMING, layout=layout), ENV)
     assert scope.cancelled_caught
     report = await collect(harness.store, ENV)
     assert report.connections == 31

@@ -6,6 +6,7 @@ from connect.settings import KeyLayout
 from connect.state.embedded import EmbeddedCommands
 from connect.state.keys import Keys, worker_hash
 from connect.state.redis_store import RedisStore
+from connect.state.store import Acquired
 from tests.state.harness import APP, ENV, GROUP, TIMING, Harness, SettableNow
 
 
@@ -76,6 +77,8 @@ def test_every_key_of_an_environment_has_its_tag() -> None:
         keys.group_gateways("E", "A", "H"),
         keys.app_groups("E", "A"),
         keys.functions("E", "H"),
+        keys.indexed_apps("E"),
+        keys.indexed_groups("E"),
         keys.known("E", "A"),
         keys.workers("E"),
         keys.worker_connections("E", "I"),
@@ -105,7 +108,7 @@ async def test_store_routes_and_deletes_in_either_layout(
     await harness.connect("c1")
     for key in (group_key, app_key):
         assert await commands.execute("SMEMBERS", key) == [b"c1"]
-    assert await harness.acquire()
+    assert isinstance(await harness.acquire(), Acquired)
     await store.connections.delete(ENV, "c1")
     for key in (group_key, app_key):
         assert await commands.execute("EXISTS", key) == 0

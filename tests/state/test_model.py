@@ -1,14 +1,15 @@
 """Whatever happens in whatever order, the store does what the plain model says."""
 
 from dataclasses import replace
+from enum import Enum, auto
 
 import fakeredis
+import pytest
 import redis
 import trio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -16,27 +17,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from connect.state.collector import collect
+from connect.settings import KeyLayout
 from connect.state.encoding import encode_connection, encode_group
-from connect.state.keys import Keys
 from connect.state.records import (
-    AppRecord,
-    ConnectionRecord,
     ConnectionStatus,
+    GatewayStatus,
     LeaseRecord,
 )
-from connect.state.redis_store import RedisStore
 from connect.state.store import (
-    Acquired,
-    AcquireOutcome,
     AlreadyLeased,
     Buffered,
     ExtendOutcome,
-    NoRoute,
 )
 from tests.state.blocking import BlockingCommands, run
-from tests.state.harness import APP, ENV, TIMING, Harness, SettableNow, group, ulid_ms
-from tests.state.model import ModelConnection, ModelLease, ModelState
+from tests.state.harness import APP, ENV, ulid_ms
+from tests.state.model import ModelConnection, ModelLease
+from tests.state.model_steps import GROUPS, LEASE_SECONDS, ModelSteps
 from tests.support.redis_server import RedisServer
 
 SOME = ("r1", "r2", "r3", "r4")
@@ -47,39 +43,38 @@ FOREIGN = st.sampled_from([1, 2])
 GATEWAYS = st.sampled_from(["gw-1", "gw-2"])
 LIMITS = {"one": 1, "single": 1, "two": 2, "free": 0}
 WORKERS = st.sampled_from(["one", "single", "two", "one", "single", "two", "free"])
-GROUPS = {
-    "old": group("old", created_at="2025-08-04T09:00:00Z"),
-    "new": group("new", created_at="2025-08-05T09:00:00Z"),
-    "else": group("else", functions=("shop-other",)),
-}
 LONG_SECONDS = 61.0  # after which routing has read every foreign connection again
-LEASE_SECONDS = 20.0
+NONE: frozenset[str] = frozenset()
 SERVING = st.sampled_from(["old", "new", "old", "new", "else"])
 
 
-class StoreMachine(RuleBasedStateMachine):
+class Ending(Enum):
+    """How the connections that are left at the end come to it."""
+
+    DELETED = auto()
+    DEAD = auto()  # no heartbeats any more
+    VANISHED = auto()  # another implementation drops all records, and the registry is lost
+
+
+class StoreMachine(ModelSteps):
     """Plays every operation against the store and the model."""
 
-    def __init__(self, commands: BlockingCommands) -> None:
-        super().__init__()
-        self.now = SettableNow()
-        self.commands = commands
-        run(commands.execute("FLUSHALL"))
-        self.store = RedisStore(commands, now=self.now, timing=TIMING)
-        self.harness = Harness(self.store, commands, self.now, Keys())
-        self.model = ModelState(TIMING, frozenset({"old", "new"}), now_ms=self.now.ms)
-        self.model.active.update(("gw-1", "gw-2"))
-        self.held: dict[str, Acquired] = {}
+    def __init__(self, commands: BlockingCommands, layout: KeyLayout) -> None:
+        super().__init__(commands, layout)
+        self.ending = Ending.DELETED
         self.foreign = {1: "f1", 2: "f2"}
-        self.register_app()
-
-    def register_app(self) -> None:
-        run(self.store.apps.save(ENV, AppRecord(id=APP, name="shop", sync_id="sync-1")))
 
     # Connections
 
-    @initialize(workers=st.lists(WORKERS, min_size=2, max_size=4), data=st.data())
-    def begin(self, workers: list[str], data: st.DataObject) -> None:
+    @initialize(
+        workers=st.lists(WORKERS, min_size=2, max_size=4),
+        ending=st.sampled_from(Ending),
+        data=st.data(),
+    )
+    def begin(self, workers: list[str], ending: Ending, data: st.DataObject) -> None:
+        self.ending = ending
+        for gateway in ("gw-1", "gw-2"):
+            self.change_gateway(gateway, "active")
         for number, worker in enumerate(workers, 1):
             self.connect(f"c{number}", worker, data.draw(GATEWAYS), data.draw(SERVING))
 
@@ -138,10 +133,10 @@ class StoreMachine(RuleBasedStateMachine):
             record = replace(record, status=ConnectionStatus(status))
         else:
             record = self.record(id_, worker, gateway, "old", status=ConnectionStatus(status))
-        run(self.commands.execute("HSET", f"{{{ENV}}}:conns", id_, encode_connection(record)))
-        stored_group = encode_group(GROUPS["old"])
-        run(self.commands.execute("HSETNX", f"{{{ENV}}}:groups", "old", stored_group))
-        for key in (f"{{{ENV}}}:app:{APP}", f"{{{ENV}}}:group:old"):
+        stored, stored_group = encode_connection(record), encode_group(GROUPS["old"])
+        run(self.commands.execute("HSET", self.keys.connections(ENV), id_, stored))
+        run(self.commands.execute("HSETNX", self.keys.groups(ENV), "old", stored_group))
+        for key in (self.keys.app(ENV, APP), self.keys.group(ENV, "old")):
             run(self.commands.execute("SADD", key, id_))
         self.model.connections[id_] = ModelConnection(
             record, foreign=True, settled_at=self.now.ms + int(LONG_SECONDS * 1000)
@@ -151,8 +146,8 @@ class StoreMachine(RuleBasedStateMachine):
     def foreign_delete(self, number: int) -> None:
         id_ = self.foreign[number]
         self.foreign[number] += "+"  # a new connection has a new id
-        run(self.commands.execute("HDEL", f"{{{ENV}}}:conns", id_))
-        for key in (f"{{{ENV}}}:app:{APP}", f"{{{ENV}}}:group:old"):
+        run(self.commands.execute("HDEL", self.keys.connections(ENV), id_))
+        for key in (self.keys.app(ENV, APP), self.keys.group(ENV, "old")):
             run(self.commands.execute("SREM", key, id_))
         self.model.connections.pop(id_, None)
 
@@ -297,33 +292,67 @@ class StoreMachine(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.now.seconds += seconds
         self.model.now_ms = self.now.ms
+        for id_, gateway in self.model.gateways.items():
+            if gateway.beats:
+                self.store_gateway(id_, gateway.status)
 
     @rule(seconds=st.sampled_from([1.0, 20.0, LONG_SECONDS, 301.0, 721.0]))
-    def pass_time_with_heartbeats(self, seconds: float) -> None:
+    def pass_time_with_heartbeats(self, seconds: float, silent: frozenset[str] = NONE) -> None:
         self.pass_time(seconds)
         for id_, connection in list(self.model.connections.items()):
+            if id_ in silent:
+                continue
             if connection.foreign:
                 record = replace(connection.record, last_heartbeat_ms=self.now.ms)
                 stored = encode_connection(record)
-                run(self.commands.execute("HSET", f"{{{ENV}}}:conns", id_, stored))
+                run(self.commands.execute("HSET", self.keys.connections(ENV), id_, stored))
                 connection.record = record
                 if seconds <= LONG_SECONDS:
                     connection.settled_at = self.now.ms + int(LONG_SECONDS * 1000)
             else:
                 self.heartbeat(id_)
 
-    @rule(gateway=GATEWAYS, state=st.sampled_from(["active", "active", "draining", "dead"]))
+    @rule(
+        gateway=GATEWAYS,
+        state=st.sampled_from(["active", "active", "active", "draining", "dead", "gone"]),
+    )
     def change_gateway(self, gateway: str, state: str) -> None:
-        self.model.active.discard(gateway)
-        self.model.draining.discard(gateway)
-        if state != "dead":
-            getattr(self.model, state).add(gateway)
+        """A dead gateway stays in the table; one that stops takes itself out of it."""
+        if state == "gone":
+            run(self.store.gateways.delete(gateway))
+            self.model.gateways.pop(gateway, None)
+        elif state != "dead":
+            self.store_gateway(gateway, GatewayStatus(state))
+        elif gateway in self.model.gateways:
+            self.model.gateways[gateway].beats = False
+
+    @rule(
+        silent=st.frozensets(CONNECTIONS),
+        silent_foreign=st.frozensets(FOREIGN),
+        seconds=st.sampled_from([0.0, 299.0, 301.0]),
+    )
+    def collect_garbage(
+        self, silent: frozenset[str], silent_foreign: frozenset[int], seconds: float
+    ) -> None:
+        """Let some connections die, and gateways that are dead, and collect the garbage."""
+        foreign = {self.foreign[number] for number in silent_foreign}
+        self.pass_time_with_heartbeats(seconds, silent | foreign)
+        trio.run(self.collect)
+        self.model.collect()
+        stored = run(self.store.connections.all(ENV))
+        assert {record.id for record in stored} == self.model.connections.keys()
+        gateways = run(self.store.gateways.all())
+        assert {gateway.id for gateway in gateways} == self.model.gateways.keys()
 
     @rule()
     def lose_everything(self) -> None:
         """FLUSHALL; then every connection of ours reappears with its next heartbeat."""
         run(self.commands.execute("FLUSHALL"))
         self.register_app()
+        for id_, gateway in list(self.model.gateways.items()):
+            del self.model.gateways[id_]
+            if gateway.beats:
+                self.store_gateway(id_, gateway.status)
         ours = [c.record for c in self.model.connections.values() if not c.foreign]
         self.held.clear()
         for part in ("connections", "deleted", "limits", "requests", "mapping", "leases"):
@@ -354,139 +383,51 @@ class StoreMachine(RuleBasedStateMachine):
             assert state is self.model.lease_state(request)
 
     def teardown(self) -> None:
-        """Nothing is left once all is over and the garbage is collected."""
+        """Nothing is left once all is over, however it ends, and the garbage is collected."""
         for request, instance in list(self.model.mapping.items()):
             self.complete_for(request, instance)
         for request in list(self.model.leases):
             self.complete_for(request, None)
-        self.now.seconds += 1000
-        self.model.now_ms = self.now.ms
-        for worker in LIMITS:
+        for worker in LIMITS:  # nothing has expired meanwhile
             assert run(self.store.capacity.load(ENV, worker)) == 0
-        for number in self.foreign:
-            self.foreign_delete(number)
-        for id_ in list(self.model.connections):
-            self.disconnect(id_)
+        if self.ending is not Ending.DEAD:
+            for number in self.foreign:
+                self.foreign_delete(number)
+        if self.ending is Ending.DELETED:
+            for id_ in list(self.model.connections):
+                self.disconnect(id_)
+        elif self.ending is Ending.VANISHED:
+            run(self.commands.execute("DEL", self.keys.connections(ENV)))
+            run(self.commands.execute("DEL", self.keys.groups(ENV)))
+            run(self.commands.execute("DEL", self.keys.apps(ENV)))
+        self.now.seconds += 1000
         trio.run(self.collect)
         registry = f"{{{ENV}}}:registry:".encode()
         for key in run(self.commands.execute("KEYS", "*")):
             assert key.startswith(registry) or run(self.commands.execute("PTTL", key)) > 0, key
 
-    # Steps of these
 
-    async def collect(self) -> None:
-        await collect(self.store, ENV, between_pages=trio.lowlevel.checkpoint)
-
-    def record(
-        self,
-        id_: str,
-        worker: str,
-        gateway: str,
-        name: str,
-        status: ConnectionStatus = ConnectionStatus.READY,
-    ) -> ConnectionRecord:
-        return self.harness.connection(
-            id_,
-            instance_id=worker,
-            gateway_id=gateway,
-            groups={"shop": name},
-            synced_groups={APP: name},
-            status=status,
-        )
-
-    def set_limit(self, worker: str, limit: int) -> None:
-        limit = max(limit, self.model.load(worker)) if limit else 0
-        run(self.store.capacity.set_limit(ENV, worker, limit))
-        if limit:
-            self.model.limits[worker] = limit
-        else:
-            self.model.limits.pop(worker, None)
-
-    def refresh(self, id_: str, **changes: object) -> None:
-        connection = self.model.connections.get(id_)
-        known = connection.record if connection else self.record(id_, "two", "gw-1", "old")
-        record = replace(known, **changes)  # type: ignore[arg-type] # named by the rules
-        refreshed = run(self.store.connections.refresh(ENV, record, limited=True))
-        assert refreshed == (connection is not None)
-        if connection:
-            connection.record = record
-            assert run(self.store.connections.get(ENV, id_)) == record
-
-    def complete_for(self, request: str, instance: str | None) -> None:
-        run(self.store.routing.complete(ENV, request, instance))
-        self.model.complete(request, instance)
-
-    def acquire_from_store(
-        self, request: str, excluded: tuple[str, ...], held: Acquired | None = None
-    ) -> AcquireOutcome:
-        return run(
-            self.harness.acquire(
-                request,
-                gateways=tuple(sorted(self.model.active)),
-                draining_gateways=tuple(sorted(self.model.draining)),
-                excluded=excluded,
-                held_lease=held and held.lease_id,
-                held_instance=held and held.instance_id,
-                lease_seconds=LEASE_SECONDS,
-            )
-        )
-
-    def check_route(
-        self,
-        request: str,
-        excluded: tuple[str, ...],
-        instance: str | None,
-        outcome: AcquireOutcome,
-    ) -> None:
-        model = self.model
-        if instance is not None:
-            model.unassign(instance, request)
-        candidates = model.candidates(APP, request, excluded)
-        if isinstance(outcome, NoRoute):
-            assert not any(model.is_sure(model.connections[id_]) for id_ in candidates)
-            if model.all_sure():
-                assert outcome.reason is model.reason(APP, request, excluded)
-            return
-        assert isinstance(outcome, Acquired)
-        chosen = model.connections[outcome.connection_id].record
-        if model.all_sure():
-            assert outcome.connection_id in candidates
-        assert outcome.connection_id not in excluded
-        assert chosen.status is ConnectionStatus.READY
-        assert (outcome.instance_id, outcome.gateway_id, outcome.app_name) == (
-            chosen.instance_id,
-            chosen.gateway_id,
-            "shop",
-        )
-        assert outcome.limited == (chosen.instance_id in model.limits)
-        if outcome.limited:
-            assert model.has_room(chosen.instance_id, request)
-            model.assign(chosen.instance_id, request)
-        model.leases[request] = ModelLease(
-            outcome.lease_id,
-            ulid_ms(outcome.lease_id),
-            worker="" if outcome.limited else chosen.instance_id,
-        )
-        self.held[request] = outcome
-
-
-def play(client: redis.Redis, examples: int) -> None:
+def play(client: redis.Redis, layout: KeyLayout, examples: int) -> None:
     class Playing(StoreMachine):
         def __init__(self) -> None:
-            super().__init__(BlockingCommands(client))
+            super().__init__(BlockingCommands(client), layout)
 
     run_state_machine_as_test(
         Playing, settings=settings(max_examples=examples, stateful_step_count=40)
     )
 
 
-def test_embedded_store_does_what_the_model_says() -> None:
-    play(fakeredis.FakeStrictRedis(protocol=2), 50)
+@pytest.mark.parametrize("layout", KeyLayout)
+def test_embedded_store_does_what_the_model_says(layout: KeyLayout) -> None:
+    play(fakeredis.FakeStrictRedis(protocol=2), layout, 40)
 
 
-def test_store_on_redis_does_what_the_model_says(shared_server: RedisServer) -> None:
+@pytest.mark.parametrize("layout", KeyLayout)
+def test_store_on_redis_does_what_the_model_says(
+    shared_server: RedisServer, layout: KeyLayout
+) -> None:
     client = redis.Redis(port=shared_server.port, protocol=2)
     try:
-        play(client, 100)
+        play(client, layout, 100)
     finally:
         client.close()

@@ -401,8 +401,9 @@ async def test_silent_node_does_not_keep_others_from_being_asked(
 
 
 async def test_topology_is_read_once_a_second_at_most_while_nothing_answers(
-    nodes: FakeNodes, autojump_clock: Clock
+    nodes: FakeNodes, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("connect.state.redis_pipeline._BACKOFF_MAX", 2.0)
     async with opened(nodes):
         for port in (1, 2):
             await nodes.kill(port)

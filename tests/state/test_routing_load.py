@@ -1,17 +1,27 @@
 """Routing under load: full workers are passed over, found again, and never visited one by one."""
 
-from collections.abc import Callable
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import trio
 
+from connect.state.commands import Argument, Reply, Script
+from connect.state.keys import Keys
 from connect.state.records import ConnectionStatus
+from connect.state.redis_store import RedisStore
 from connect.state.store import Acquired, AlreadyLeased, LeaseState, NoRoute, NoRouteReason
-from tests.state.harness import APP, ENV, GROUP, TIMING, Harness, group
+from tests.simulation.redis import MemoryRedis
+from tests.state.harness import APP, ENV, GROUP, TIMING, Harness, SettableNow, group
 
 ALL_AT_CAPACITY = NoRoute(NoRouteReason.ALL_AT_CAPACITY)
 ONLY_DRAINING = NoRoute(NoRouteReason.ONLY_DRAINING)
+
+# Of how often one of two comes that are drawn alike, in 400 draws.
+FOUR_SIGMA = 40
 
 Key = Callable[[str, str, str, str], str]
 
@@ -20,6 +30,12 @@ async def acquired(harness: Harness, request_id: str = "req-1", **changes: Any) 
     outcome = await harness.acquire(request_id, **changes)
     assert isinstance(outcome, Acquired)
     return outcome
+
+
+@pytest.fixture
+def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run of the test draws the same."""
+    monkeypatch.setattr("connect.state.routing.random", random.Random(1))
 
 
 async def heartbeat(harness: Harness, connection_id: str = "c1", **changes: Any) -> None:
@@ -210,44 +226,96 @@ async def test_app_without_a_name_has_an_empty_one(harness: Harness) -> None:
     assert (await acquired(harness)).app_name == ""
 
 
-async def test_groups_created_at_the_same_time_are_drawn_from_alike(harness: Harness) -> None:
-    for name in ("a", "b"):
-        await harness.connect(f"c-{name}", group_record=group(name))
-    chosen = {(await acquired(harness, f"r{i}")).connection_id for i in range(60)}
-    assert chosen == {"c-a", "c-b"}
+@pytest.mark.parametrize(
+    "created",
+    [
+        ("2025-08-04T09:00:00.5Z", "2025-08-04T09:00:00.5Z"),
+        ("2025-08-04T09:00:00.5Z", "2025-08-04T09:00:00.500+00:00"),
+        ("2025-08-04T09:00:00Z", "2025-08-04T09:00:00.000Z"),
+    ],
+)
+async def test_groups_created_at_the_same_time_are_drawn_from_alike(
+    harness: Harness, seeded: None, created: tuple[str, str]
+) -> None:
+    for name, moment in zip("ab", created, strict=True):
+        await harness.connect(f"c-{name}", group_record=group(name, created_at=moment))
+    counts = Counter([(await acquired(harness, f"r{i}")).connection_id for i in range(400)])
+    assert abs(counts["c-a"] - 200) <= FOUR_SIGMA
+
+
+async def test_groups_created_together_are_both_preferred_to_an_older_one(
+    harness: Harness, seeded: None
+) -> None:
+    """The weights are 1, 10 and 10."""
+    for name, moment in (("old", "08-04"), ("a", "08-05"), ("b", "08-05")):
+        record = group(name, created_at=f"2025-{moment}T09:00:00Z")
+        await harness.connect(f"c-{name}", group_record=record)
+    counts = Counter([(await acquired(harness, f"r{i}")).connection_id for i in range(400)])
+    assert 0 < counts["c-old"] <= 400 / 21 + 17  # 17 are 4 sigma, too
+    assert abs(counts["c-a"] - counts["c-b"]) <= 2 * FOUR_SIGMA
 
 
 @pytest.mark.parametrize("case", ["healthy", "full", "draining gateway", "dead gateway", "status"])
-async def test_acquire_runs_no_more_commands_for_many_connections_than_for_few(
-    redis_harness: Harness, case: str
-) -> None:
-    harness = redis_harness
+async def test_acquire_asks_and_reads_no_more_of_many_connections_than_of_few(case: str) -> None:
     options: dict[str, Any] = {}
     if "gateway" in case:
         options["gateways"] = ("gw-9",)
     if case == "draining gateway":
         options["draining_gateways"] = ("gw-1",)
-    counts = []
-    for first, last in ((0, 4), (4, 80)):
-        for number in range(first, last):
-            record = await harness.connect(f"c{number}", limit=1)
-            if case == "full":
-                await harness.store.capacity.assign(ENV, record.instance_id, f"before-{number}")
-            elif case == "status":
-                draining = replace(record, status=ConnectionStatus.DRAINING)
-                await harness.store.connections.refresh(ENV, draining)
-        await harness.acquire(f"warm-up-{last}", **options)
-        before = await commands_executed(harness)
-        await harness.acquire(f"r-{last}", **options)
-        counts.append(await commands_executed(harness) - before)
-    assert counts[1] <= counts[0] + 2
+    few, many = [await cost_of_acquire(number, case, options) for number in (4, 400)]
+    assert many[0] <= few[0] + 2
+    assert many[1] <= few[1] + 4
 
 
-async def commands_executed(harness: Harness) -> int:
-    """Return how many commands the server has executed, those within scripts included."""
-    info: bytes = await harness.commands.execute("INFO", "commandstats")
-    lines = [line for line in info.decode().splitlines() if line.startswith("cmdstat_")]
-    return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines)
+async def cost_of_acquire(connections: int, case: str, options: dict[str, Any]) -> tuple[int, int]:
+    """Return how many commands it runs within Redis, and how many values these answer."""
+    now = SettableNow()
+    counted = CountedRedis(now)
+    commands = MemoryCommands(counted)
+    harness = Harness(RedisStore(commands, now=now, timing=TIMING), commands, now, Keys())
+    for number in range(connections):
+        record = await harness.connect(f"c{number}", limit=1)
+        if case == "full":
+            await harness.store.capacity.assign(ENV, record.instance_id, f"before-{number}")
+        elif case == "status":
+            draining = replace(record, status=ConnectionStatus.DRAINING)
+            await harness.store.connections.refresh(ENV, draining)
+    before = counted.commands, counted.values
+    await harness.acquire(**options)
+    return counted.commands - before[0], counted.values - before[1]
+
+
+class CountedRedis(MemoryRedis):
+    """Counts what is done within scripts, too, and how many values come of it."""
+
+    commands = values = 0
+
+    def do(self, name: str, args: list[bytes]) -> Any:
+        reply = super().do(name, args)
+        self.commands += 1
+        self.values += len(reply) if isinstance(reply, list) else 1
+        return reply
+
+
+class MemoryCommands:
+    """`Commands` over a Redis in memory."""
+
+    def __init__(self, redis: MemoryRedis) -> None:
+        self._redis = redis
+        self.round_trips = 0
+        self.unreachable_since: float | None = None
+
+    async def execute(self, *args: Argument) -> Reply:
+        await trio.lowlevel.checkpoint()
+        self.round_trips += 1
+        return self._redis.execute(args)
+
+    async def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()
+    ) -> Reply:
+        await trio.lowlevel.checkpoint()
+        self.round_trips += 1
+        return self._redis.run(script, keys, args)
 
 
 async def size(harness: Harness, key: str) -> int:

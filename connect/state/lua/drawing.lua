@@ -7,9 +7,11 @@ local function integer(from, to)
   return math.floor(from + math.random() * (to - from + 1))
 end
 
--- Times of creation compare as text once the zone, always UTC, is cut off.
+-- Times of creation compare as text once the zone, always UTC, is cut off, and the zeros at
+-- the end of a fraction.
 local function comparable(created)
-  return (string.gsub(string.gsub(created, '[Zz]$', ''), '[+-]00:00$', ''))
+  local time = string.gsub(string.gsub(created, '[Zz]$', ''), '[+-]00:00$', '')
+  return (string.gsub(string.gsub(time, '%.(%d-)0*$', '.%1'), '%.$', ''))
 end
 
 -- The app's groups that serve the function, oldest first, with the names of their places on
@@ -73,11 +75,11 @@ end
 
 -- The groups with something to draw on one side, each place with its set, the set's size
 -- and how many of it are live and how many free to be drawn; weighted by free connections
--- times 1 for the oldest group to 10 for the newest.
+-- times 1 for the oldest groups to 10 for the newest, alike for those created together.
 local function choices_in(groups, side)
-  local choices = {}
+  local choices, newest = {}, -1
   for _, group in ipairs(groups) do
-    local choice = { group = group.hash, places = {}, free = 0 }
+    local choice = { group = group.hash, created = group.created, places = {}, free = 0 }
     for _, place in ipairs(group[side]) do
       local set = index .. 'ready:' .. place.name
       local live = live_in(set)
@@ -90,11 +92,16 @@ local function choices_in(groups, side)
       end
     end
     if choice.free > 0 then
+      local before = choices[#choices]
+      if not before or before.created ~= choice.created then
+        newest = newest + 1
+      end
+      choice.rank = newest
       choices[#choices + 1] = choice
     end
   end
-  for rank, choice in ipairs(choices) do
-    local age = #choices > 1 and (rank - 1) / (#choices - 1) or 0
+  for _, choice in ipairs(choices) do
+    local age = newest > 0 and choice.rank / newest or 0
     choice.weight = choice.free * (1 + 9 * age)
   end
   return choices

@@ -7,6 +7,9 @@
 -- set of its place (app, group, gateway), by heartbeat: ready, draining or, while its worker
 -- is in the set of busy workers, full. So no connection that cannot be chosen is met
 -- when one is drawn. The JSON of the connection is the truth; what differs is put right.
+-- None of it has a lifetime, so all must be found again when others took away what it stands
+-- for: the set of apps leads to what is known of each and to its groups, and these to places
+-- and functions; the set of groups to their connections; the connections to workers.
 
 local CONNECTED, READY, DRAINING = 0, 1, 2
 local STATES = { 'ready:', 'full:', 'draining:' }
@@ -84,7 +87,7 @@ local function leave_place(id, app, group, gateway)
   end
 end
 
--- Put a synced group back into the indexes, from its JSON.
+-- Put a synced group back into the indexes, from its JSON; without one, it serves no function.
 local function index_group(app, group)
   if
     redis.call('HEXISTS', index .. 'app-groups:' .. app, group) == 1
@@ -93,12 +96,18 @@ local function index_group(app, group)
     return
   end
   local record = decode(redis.call('HGET', KEYS[2], group))
-  if not record.hash then
-    return
-  end
+  redis.call('SADD', index .. 'apps', app)
   redis.call('HSET', index .. 'app-groups:' .. app, group, text(record.created_at))
-  for _, slug in ipairs(fields(record.fns)) do
+  for _, slug in ipairs(fields(record.hash and record.fns)) do
     redis.call('SADD', index .. 'functions:' .. group, slug)
+  end
+end
+
+-- Take an app off the list once nothing is found by it.
+-- listed: the set of its connections
+local function unlist_app(app, listed)
+  if redis.call('EXISTS', listed, index .. 'known:' .. app, index .. 'app-groups:' .. app) == 0 then
+    redis.call('SREM', index .. 'apps', app)
   end
 end
 
@@ -129,23 +138,32 @@ local function index_places(connection, worker)
   end
 end
 
--- Index a connection; its record need not be read again before the given time (unix ms).
-local function index_connection(connection, worker, due_ms)
-  if worker then
-    redis.call('HSET', workers, connection.id, worker)
-    redis.call('SADD', index .. 'worker:' .. worker, connection.id)
-  end
-  index_places(connection, worker)
-  for app in pairs(connection.groups) do
-    redis.call('ZADD', index .. 'known:' .. app, whole(due_ms), connection.id)
-  end
-end
-
 local function forget_worker(id)
   local worker = worker_of(id)
   if worker then
     redis.call('HDEL', workers, id)
     redis.call('SREM', index .. 'worker:' .. worker, id)
+  end
+end
+
+-- Note a connection of an app; its record need not be read again before the time (unix ms).
+local function note_known(app, id, due_ms)
+  redis.call('SADD', index .. 'apps', app)
+  redis.call('ZADD', index .. 'known:' .. app, whole(due_ms), id)
+end
+
+-- Index a connection for each of its apps; the time is that of note_known.
+local function index_connection(connection, worker, due_ms)
+  if worker then
+    if worker_of(connection.id) ~= worker then
+      forget_worker(connection.id)
+      redis.call('HSET', workers, connection.id, worker)
+    end
+    redis.call('SADD', index .. 'worker:' .. worker, connection.id)
+  end
+  index_places(connection, worker)
+  for app in pairs(connection.groups) do
+    note_known(app, connection.id, due_ms)
   end
 end
 

@@ -9,6 +9,7 @@ local function remove_group(group, apps, created_ttl)
   end
   redis.call('HDEL', KEYS[2], group)
   redis.call('DEL', index .. 'functions:' .. group)
+  redis.call('SREM', index .. 'groups', group)
   local indexed = { [text(record.app_id)] = true }
   for app, other in pairs(apps) do
     indexed[app] = indexed[app] or other == group
@@ -56,6 +57,9 @@ local function leave_lists(connection, successor, group_prefix, app_prefix, crea
         remove_group(group, connection.groups, created_ttl)
       end
     end
+  end
+  for app in pairs(connection.groups) do
+    unlist_app(app, app_prefix .. app)
   end
 end
 

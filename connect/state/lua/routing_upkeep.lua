@@ -34,7 +34,7 @@ end
 local function read_again(connection, worker)
   local due = due_of(connection)
   index_connection(connection, worker, due)
-  redis.call('ZADD', known, whole(due), connection.id)
+  note_known(app, connection.id, due)
 end
 
 -- Take a connection whose record is gone out of everything that concerns the app.

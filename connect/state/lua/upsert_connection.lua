@@ -59,6 +59,7 @@ for _, group in ipairs(cjson.decode(ARGV[13])) do
 end
 for group in pairs(groups_of(connection)) do
   redis.call('SADD', ARGV[10] .. group, id)
+  redis.call('SADD', index .. 'groups', group)
 end
 for app in pairs(connection.groups) do
   redis.call('SADD', ARGV[11] .. app, id)
