@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -72,8 +73,20 @@ def _results(seeds: Iterable[int], jobs: int) -> Iterator[SeedResult]:
         yield from map(try_seed, seeds)
         return
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=_end_with_parent) as pool:
         yield from pool.map(try_seed, seeds, chunksize=_CHUNK)
+
+
+def _end_with_parent() -> None:
+    """Have this process end when the one that started it is gone, however that ended."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":
