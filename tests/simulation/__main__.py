@@ -3,14 +3,13 @@
 import multiprocessing
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import click
 
-from tests.simulation.results import SeedResult, Summary, try_seed
+from tests.simulation.results import SeedResult, Summary, end_with_parent, try_seed
 from tests.simulation.run import make_plan, simulate
 
 __all__ = ["main"]
@@ -73,20 +72,8 @@ def _results(seeds: Iterable[int], jobs: int) -> Iterator[SeedResult]:
         yield from map(try_seed, seeds)
         return
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=end_with_parent) as pool:
         yield from pool.map(try_seed, seeds, chunksize=_CHUNK)
-
-
-def _end_with_parent() -> None:
-    """Have this process end when the one that started it is gone, however that ended."""
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """What many simulations came to, for people and as JSON."""
 
 import json
+import multiprocessing
+import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +14,7 @@ from tests.simulation.facts import Facts
 from tests.simulation.history import CallEnding
 from tests.simulation.run import Outcome, make_plan, simulate
 
-__all__ = ["SeedResult", "Summary", "try_seed"]
+__all__ = ["SeedResult", "Summary", "end_with_parent", "try_seed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,18 @@ def try_seed(seed: int) -> SeedResult:
     except Exception as error:  # noqa: BLE001 - it is told with the seed that shows it
         return SeedResult.broken(seed, map(str, plan.faults), f"the simulation ended: {error!r}")
     return SeedResult.of(outcome, time.process_time() - started)
+
+
+def end_with_parent() -> None:
+    """Have this process end when the one that started it is gone, however that ended."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @dataclass(slots=True)
