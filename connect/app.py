@@ -204,6 +204,7 @@ class _Parts:
                 store=self.store,
                 tokens=self.tokens,
                 replies=executors,
+                executors=executors,
                 metrics=self.metrics,
                 log=self.log,
                 now=self.now,

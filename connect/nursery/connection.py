@@ -112,6 +112,7 @@ class Connection:
         self._status_due = False
         self._writing_status = False
         self._in_flight: dict[str, float] = {}
+        self._vouched: set[str] = set()
         self._note(m.Phase.HANDSHAKING, m.PhaseReason.SOCKET_ACCEPTED)
 
     # Life
@@ -183,13 +184,14 @@ class Connection:
 
     # Forwarding
 
-    async def forward(self, request_id: str, request: bytes) -> bool:
+    async def forward(self, request_id: str, request: bytes, *, vouched: bool = False) -> bool:
         """Send a request to the worker and wait for its ack.
 
         Args:
             request_id: the request's id; a second Forward of one that is on its way
                 waits for the same ack.
             request: GatewayExecutorRequestData, passed on unopened.
+            vouched: whether its executor answers for its lease when the store cannot.
 
         Returns:
             True once the worker has acked. False if the connection takes no requests,
@@ -217,6 +219,8 @@ class Connection:
                 self.forwards.leave(request_id, pending)
             if pending.in_doubt:
                 raise ForwardInDoubt("the connection ended between the request and its ack")
+            if vouched and self.runs(request_id):
+                self._vouched.add(request_id)
             return bool(pending.success)
         return False
 
@@ -259,6 +263,10 @@ class Connection:
         """Whether the worker has acked the request, and may still run it."""
         return request_id in self._in_flight
 
+    def vouched(self, request_id: str) -> bool:
+        """Whether the executor of a request answers for its lease when the store cannot."""
+        return request_id in self._vouched
+
     def touch_in_flight(self, request_id: str) -> None:
         """Note that the worker runs the request, for as long as its lease lasts."""
         timing = self.services.settings.timing
@@ -267,6 +275,7 @@ class Connection:
     def forget_in_flight(self, request_id: str) -> None:
         """Note that the worker no longer runs the request."""
         self._in_flight.pop(request_id, None)
+        self._vouched.discard(request_id)
         if not self._in_flight:
             self.changed.set()
 

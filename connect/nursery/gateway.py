@@ -252,7 +252,9 @@ class Gateway:
             "worker disconnected", reason=str(end.reason), detail=end.detail, by=str(end.by)
         )
 
-    async def forward(self, connection_id: str, request_id: str, request: bytes) -> bool:
+    async def forward(
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool = False
+    ) -> bool:
         """Forward a request to the worker behind a connection; see `Connection.forward`."""
         connection = self.table.get(connection_id)
         metrics = self.services.metrics
@@ -261,7 +263,7 @@ class Gateway:
             return False
         started = trio.current_time()
         try:
-            success = await connection.forward(request_id, request)
+            success = await connection.forward(request_id, request, vouched=vouched)
         except ForwardInDoubt:
             metrics.forwards.labels("in_doubt").inc()
             raise

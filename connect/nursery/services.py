@@ -12,11 +12,12 @@ from connect.metrics import Metrics
 from connect.nursery.health import StoreHealth
 from connect.nursery.registration import Registration
 from connect.nursery.sync import Synced, SyncKey
+from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens
 from connect.settings import Settings
 from connect.state.store import StateStore
 
-__all__ = ["ReplySender", "Services"]
+__all__ = ["LeaseExtender", "ReplySender", "Services"]
 
 
 class ReplySender(Protocol):
@@ -31,6 +32,24 @@ class ReplySender(Protocol):
         ...
 
 
+class LeaseExtender(Protocol):
+    """The executors that can be asked: implemented by their streams."""
+
+    async def extend_lease(self, request: pb.ExtendLeaseRequest, *, timeout: float) -> str | None:
+        """Have the executor that waits for a request extend its lease, or vouch for it.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            The lease id to hold from now on; None if the lease is lost.
+
+        Raises:
+            StoreUnavailable: none answers for it.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The surroundings of a gateway.
@@ -41,6 +60,7 @@ class Services:
         registration: the API to register apps at; None is the built-in registry.
         defined: returns the loaded definitions, which registered functions are compared with.
         health: whether `store` answers.
+        executors: whom to ask about leases while it does not; None when there is nobody.
         synced: groups of connections that are open, which these share.
     """
 
@@ -53,6 +73,7 @@ class Services:
     log: FilteringBoundLogger
     now: Callable[[], float]
     health: StoreHealth
+    executors: LeaseExtender | None = None
     registration: Registration | None = None
     defined: Callable[[], DefinedFunctions] = DefinedFunctions
     synced: WeakValueDictionary[SyncKey, Synced] = field(default_factory=WeakValueDictionary)

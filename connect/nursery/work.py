@@ -1,8 +1,11 @@
-"""What a connection's lease extensions do to the state store."""
+"""What a connection's lease extensions do to the state store, or to executors without it."""
+
+import trio
+from ulid import ULID
 
 from connect.errors import StoreUnavailable
 from connect.nursery.connection import Connection
-from connect.protocol.envelope import encode_extend_ack, encode_message
+from connect.protocol.envelope import ExtendLeaseFields, encode_extend_ack, encode_message
 from connect.protocol.machine import ExtendLease, Send
 from connect.protocol.messages.connect import v1 as pb
 
@@ -10,42 +13,45 @@ __all__ = ["extend_lease"]
 
 _EXTEND_ACK = int(pb.GatewayMessageType.WORKER_REQUEST_EXTEND_LEASE_ACK)
 
+# Of a lease's intervals: how long executors have to answer for it, and with how many left
+# before its end it is refused, so that the worker has stopped by then. A worker asks at
+# least once between the second last and the last.
+_ANSWER_WITHIN = 0.5
+_REFUSED_BEFORE_END = 2.0
+
 
 async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
     """Extend a lease and tell the worker its new id, or none: stop (section 4).
 
-    When the store does not answer nothing is sent: the work goes on and the worker
-    asks again. Runs in the gateway's background nursery, and gives back one of the
-    connection's store slots.
+    When the store does not answer, the executor that waits for the request extends the lease,
+    or vouches for it, as others may reach the store and see the lease run out. Where no
+    executor answers for it, nothing is sent, and the worker asks again; but it is told to stop
+    before the end of a lease that an executor of ours should have answered for.
+
+    Runs in the gateway's background nursery, and gives back one of the connection's store
+    slots.
     """
-    joined = connection.joined
-    assert joined is not None
     services = connection.services
     fields = extend.fields
     try:
-        result = await services.store.leases.extend(
-            joined.env_id,
-            fields.request_id,
-            lease_id=fields.lease_id,
-            instance_id=joined.connection.instance_id,
-            seconds=services.settings.timing.lease,
-            limited=joined.limited,
-        )
+        lease_id, outcome = await _extend(connection, fields)
     except StoreUnavailable as error:
         services.metrics.store_failures.labels("extend_lease").inc()
-        connection.log.warning("lease not extended", request_id=fields.request_id, error=str(error))
-        return
+        if not _must_stop(connection, fields):
+            connection.log.warning(
+                "lease not extended", request_id=fields.request_id, error=str(error)
+            )
+            return
+        lease_id, outcome = None, "nobody_answers"
     except Exception:  # the last resort: the worker asks again
         connection.log.exception("lease not extended", request_id=fields.request_id)
         return
     finally:
         connection.store_slots.release(0)
-    services.metrics.lease_extensions.labels(result.outcome.name.lower()).inc()
-    if result.lease_id is None:
+    services.metrics.lease_extensions.labels(outcome).inc()
+    if lease_id is None:
         connection.forget_in_flight(fields.request_id)
-        connection.log.info(
-            "lease refused", request_id=fields.request_id, outcome=result.outcome.name
-        )
+        connection.log.info("lease refused", request_id=fields.request_id, outcome=outcome)
     else:
         connection.touch_in_flight(fields.request_id)
     ack = encode_extend_ack(
@@ -54,6 +60,57 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
         fields.env_id,
         fields.app_id,
         fields.function_slug,
-        result.lease_id,
+        lease_id,
     )
     connection.apply((Send(encode_message(_EXTEND_ACK, ack)),))
+
+
+async def _extend(connection: Connection, fields: ExtendLeaseFields) -> tuple[str | None, str]:
+    """Return the lease id to hold from now on, if any, and what became of the lease.
+
+    Raises:
+        StoreUnavailable: neither the store nor an executor answers for the lease.
+    """
+    joined = connection.joined
+    assert joined is not None
+    services = connection.services
+    timing = services.settings.timing
+    instance_id = joined.connection.instance_id
+    try:
+        with trio.move_on_after(timing.extend_lease), services.health.attempt():
+            result = await services.store.leases.extend(
+                joined.env_id,
+                fields.request_id,
+                lease_id=fields.lease_id,
+                instance_id=instance_id,
+                seconds=timing.lease,
+                limited=joined.limited,
+            )
+            return result.lease_id, result.outcome.name.lower()
+    except StoreUnavailable:
+        if services.executors is None:
+            raise
+    if services.executors is None:
+        raise StoreUnavailable("the state store does not answer in time")
+    lease_id = await services.executors.extend_lease(
+        pb.ExtendLeaseRequest(
+            env_id=joined.env_id,
+            request_id=fields.request_id,
+            lease_id=fields.lease_id,
+            instance_id=instance_id,
+            limited=joined.limited,
+        ),
+        timeout=_ANSWER_WITHIN * timing.extend_lease,
+    )
+    return lease_id, "by_executor" if lease_id else "refused_by_executor"
+
+
+def _must_stop(connection: Connection, fields: ExtendLeaseFields) -> bool:
+    """Whether the worker must be told to stop, since its lease ends before it asks again."""
+    services = connection.services
+    end = ULID.from_str(fields.lease_id).milliseconds / 1000
+    left = end - services.now()
+    return (
+        connection.vouched(fields.request_id)
+        and left <= _REFUSED_BEFORE_END * services.settings.timing.extend_lease
+    )

@@ -4,6 +4,7 @@ Route, forward, await the reply, clean up. A reply can arrive at any time from t
 moment the request is in the executor's table, and then ends whatever is going on.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ import trio
 
 from connect.errors import ConnectError, ExecutorClosing, StoreUnavailable, Syscode, SyscodeError
 from connect.protocol.envelope import RequestFields, with_lease
+from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.errors import CallRefused, RpcError
+from connect.rpc.frames import LeaseAnswer
 from connect.rpc.gateways import GatewayTable, LiveGateways
 from connect.settings import Limits, Timing
 from connect.state.store import (
@@ -23,6 +26,7 @@ from connect.state.store import (
     AcquireRequest,
     AlreadyLeased,
     Buffered,
+    ExtendResult,
     GatewayStore,
     LeaseState,
     NoRouteReason,
@@ -39,8 +43,19 @@ _POLL_BACKOFF = 1.5
 log = structlog.get_logger(__name__)
 
 
-class LeaseReader(Protocol):
+class ExecutorLeases(Protocol):
     async def state(self, env_id: str, request_id: str) -> LeaseState: ...
+
+    async def extend(
+        self,
+        env_id: str,
+        request_id: str,
+        *,
+        lease_id: str,
+        instance_id: str,
+        seconds: float,
+        limited: bool,
+    ) -> ExtendResult: ...
 
 
 class ResponseReader(Protocol):
@@ -53,7 +68,7 @@ class ExecutorStore(Protocol):
     @property
     def routing(self) -> RoutingStore: ...
     @property
-    def leases(self) -> LeaseReader: ...
+    def leases(self) -> ExecutorLeases: ...
     @property
     def responses(self) -> ResponseReader: ...
     @property
@@ -131,6 +146,9 @@ class Execution:
         # Whether a worker has the request, or may have it.
         self._with_worker = False
         self._handed_over = False
+        # Until then it is given to nobody else, whatever the store says of its lease.
+        self._vouched_until = -math.inf
+        self._failed = False
 
     def join(self) -> bool:
         """Count one more caller; False if the request is being withdrawn or handed over."""
@@ -167,6 +185,31 @@ class Execution:
                 self._interruptible.cancel()
         return True
 
+    async def extend_lease(self, request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+        """Extend the worker's lease, for a gateway that cannot as it has lost the store.
+
+        When the store does not answer here either, the lease goes on as it is: for that long
+        the request is given to nobody else.
+        """
+        timing = self._parts.timing
+        asked = trio.current_time()
+        result: ExtendResult | None = None
+        with suppress(StoreUnavailable), trio.move_on_after(timing.extend_lease / 4):
+            result = await self._parts.store.leases.extend(
+                self.env_id,
+                self.request_id,
+                lease_id=request.lease_id,
+                instance_id=request.instance_id,
+                seconds=timing.lease,
+                limited=request.limited,
+            )
+        if self._scope.cancel_called or self._reply is not None or self._failed:
+            return LeaseAnswer(in_progress=False)
+        if result is not None:
+            return LeaseAnswer(in_progress=True, lease_id=result.lease_id or "")
+        self._vouched_until = max(self._vouched_until, asked + timing.lease)
+        return LeaseAnswer(in_progress=True, lease_id=request.lease_id)
+
     async def run(self) -> None:
         """Carry the request out, to a response or an error, and clean up after it.
 
@@ -193,6 +236,7 @@ class Execution:
             await self._route()
             reply = await self._await_reply(too_long)
         except ConnectError:
+            self._failed = True
             await self._clean_up(keep_response=True)
             # The worker may have replied up to now, and been told that its reply is safe.
             await self._poll()
@@ -332,7 +376,12 @@ class Execution:
             # The worker may be running it, and its reply come over another gateway. While
             # the lease lasts nobody else may; one that it has extended is found by the store.
             timing = self._parts.timing
-            return await self._wait(routed + timing.lease + timing.lease_grace)
+            until = routed + timing.lease
+            while trio.current_time() < until + timing.lease_grace:
+                if await self._wait(until + timing.lease_grace):
+                    return True
+                until = max(until, self._vouched_until)
+            return False
         self._with_worker = with_worker_before
         return False
 
@@ -365,7 +414,7 @@ class Execution:
                 continue
             expired = await self._lease_expired()
             next_check = trio.current_time() + timing.extend_lease
-            if expired is False:
+            if expired is False or now < self._vouched_until:
                 grace_end = None
             elif expired is None:  # unknown: ask again at the next check
                 grace_end = next_check if grace_end is not None else None

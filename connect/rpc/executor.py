@@ -30,6 +30,7 @@ from connect.rpc.channels import open_channel_pool
 from connect.rpc.execution import Execution, ExecutionParts, ExecutorStore
 from connect.rpc.executor_service import executor_handlers
 from connect.rpc.forward_streams import open_forward_streams
+from connect.rpc.frames import LeaseAnswer
 from connect.rpc.gateways import GatewayTable
 from connect.settings import Settings
 
@@ -211,6 +212,13 @@ class Executor:
     def awaits(self, request_id: str) -> bool:
         """Return whether the request is in progress here."""
         return request_id in self._executions
+
+    async def extend_lease(self, request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+        """Extend a worker's lease for a gateway; see `Execution.extend_lease`."""
+        execution = self._executions.get(request.request_id)
+        if execution is None or execution.env_id != request.env_id:
+            return LeaseAnswer(in_progress=False)
+        return await execution.extend_lease(request)
 
     def _check_open(self) -> None:
         if self._closing:

@@ -12,6 +12,7 @@ import trio
 
 from connect.errors import ForwardInDoubt, MalformedMessage, StoreUnavailable
 from connect.protocol.envelope import read_request
+from connect.protocol.messages.connect import v1 as pb
 from connect.rpc import frames
 from connect.rpc.bridge import StreamHandler
 from connect.rpc.errors import RpcError, RpcStatus
@@ -88,6 +89,39 @@ class ExecutorStreams:
                 return False
         return await self._fallback.reply(host, port, response)
 
+    async def extend_lease(self, request: pb.ExtendLeaseRequest, *, timeout: float) -> str | None:
+        """Have the executor that waits for a request extend its lease, or vouch for it.
+
+        Which one that is the state store knows, which cannot be asked: all are asked.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            The lease id to hold from now on; None if the lease is lost.
+
+        Raises:
+            StoreUnavailable: no executor that has a stream waits for the request, or none
+                has said so in time.
+        """
+        found: frames.LeaseAnswer | None = None
+        written = bytes(request)
+        with trio.move_on_after(timeout) as scope:
+            async with trio.open_nursery() as nursery:
+
+                async def ask(session: _Session) -> None:
+                    nonlocal found
+                    answer = await session.extend_lease(written)
+                    if answer.in_progress:
+                        found = answer
+                        scope.cancel()
+
+                for sessions in self._sessions.values():
+                    nursery.start_soon(ask, sessions[-1])
+        if found is None:
+            raise StoreUnavailable("no executor answers for the lease")
+        return found.lease_id or None
+
     def _enter(self, session: "_Session") -> None:
         self._sessions.setdefault(session.address, []).append(session)
         log.info("executor connected", executor="{}:{}".format(*session.address))
@@ -116,6 +150,20 @@ class _Receipt:
             self.came.set()
 
 
+class _Question:
+    """An extension of a lease that an executor has been asked for."""
+
+    __slots__ = ("answer", "answered")
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.answer = frames.LeaseAnswer(in_progress=False)
+
+    def settle(self, answer: frames.LeaseAnswer) -> None:
+        self.answer = answer
+        self.answered.set()
+
+
 class _Session:
     """One stream of one executor."""
 
@@ -138,6 +186,8 @@ class _Session:
         self._forward_bytes = 0
         self._receipts: dict[int, _Receipt] = {}
         self._last_reply = 0
+        self._questions: dict[int, _Question] = {}
+        self._last_question = 0
         self._closing = False
 
     # The stream's life
@@ -154,6 +204,8 @@ class _Session:
                 scope.cancel()
             for receipt in self._receipts.values():
                 receipt.settle(None)
+            for question in self._questions.values():
+                question.answered.set()
 
     def finish(self) -> None:
         """Take no more forwards, and end when those in progress have their outcomes."""
@@ -183,6 +235,10 @@ class _Session:
             receipt = self._receipts.get(frame.id)
             if receipt is not None:
                 receipt.settle(frame.success)
+        elif kind == frames.EXTENDED:
+            question = self._questions.get(frame.id)
+            if question is not None:
+                question.settle(frames.LeaseAnswer(frame.success, _lease_id(frame.data)))
 
     def _hello(self, frame: frames.ExecutorFrame) -> None:
         if self.address[0]:
@@ -249,7 +305,7 @@ class _Session:
         try:
             request_id = read_request(request).request_id
             _check_id("data.request_id", request_id)
-            return await self._forwarder.forward(connection_id, request_id, request)
+            return await self._forwarder.forward(connection_id, request_id, request, vouched=True)
         except RpcError:
             raise
         except MalformedMessage as error:
@@ -291,6 +347,32 @@ class _Session:
         if receipt.taken is None:
             raise _LOST
         return receipt.taken
+
+    async def extend_lease(self, request: bytes) -> frames.LeaseAnswer:
+        """Ask the executor to extend a lease; a stream that ends does not answer for it.
+
+        Args:
+            request: an ExtendLeaseRequest, written already.
+
+        Cancelled, the lease may be extended nonetheless.
+        """
+        number = self._last_question = frames.next_id(self._last_question)
+        question = self._questions[number] = _Question()
+        try:
+            await self._queue.send(frames.extend_frame(number, request))
+            await question.answered.wait()
+        except RpcError:  # the stream has ended
+            pass
+        finally:
+            del self._questions[number]
+        return question.answer
+
+
+def _lease_id(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedMessage("ExecutorFrame", "the lease id is not UTF-8") from error
 
 
 def _check_id(name: str, value: str) -> None:

@@ -13,7 +13,9 @@ import structlog
 import trio
 
 from connect.errors import MalformedMessage
+from connect.protocol.codec import decode
 from connect.protocol.envelope import read_response
+from connect.protocol.messages.connect import v1 as pb
 from connect.rpc import frames
 from connect.rpc.background import open_background
 from connect.rpc.channels import ChannelPool
@@ -30,6 +32,9 @@ _UNKNOWN_METHOD_SECONDS = 60.0
 _BACKOFF_MIN = 0.25
 _BACKOFF_MAX = 15.0
 
+# Leases that one gateway may have extended here at the same time.
+_MAX_EXTENSIONS = 10_000
+
 # Streams at the same time; further gateways get calls.
 _MAX_STREAMS = 512
 
@@ -43,6 +48,10 @@ class ReplyTaker(Protocol):
 
     def deliver(self, request_id: str, response: bytes) -> bool:
         """Take a reply; see `connect.rpc.executor_service.ReplyTable.deliver`."""
+        ...
+
+    async def extend_lease(self, request: pb.ExtendLeaseRequest) -> frames.LeaseAnswer:
+        """Extend a worker's lease for a gateway that has lost the store, or vouch for it."""
         ...
 
 
@@ -128,6 +137,15 @@ class ForwardStreams:
                 if gateway.scope is not None:
                     gateway.scope.cancel()
 
+    def reopen(self) -> None:
+        """Open the streams anew that have been lost.
+
+        Without one a gateway that loses the state store cannot ask about the leases of the
+        requests that it got from here.
+        """
+        for host, port in tuple(self._gateways):
+            self._open(host, port)
+
     def _open(self, host: str, port: int) -> None:
         gateway = self._gateways.get((host, port))
         if gateway is None:
@@ -160,7 +178,7 @@ class ForwardStreams:
             gateway.link = link
             gateway.failures = 0
 
-        link = _Link(self._replies, self._max_message_bytes, opened)
+        link = _Link(self._replies, self._max_message_bytes, self._nursery, opened)
         try:
             async with self._channels.stream(
                 host, port, STREAM_V1, link.receive, timeout=self._open_timeout
@@ -184,13 +202,20 @@ class _Link:
     """One stream to one gateway.
 
     Args:
+        nursery: where leases are extended, for the gateway to be told.
         opened: called once, when the gateway has answered.
     """
 
     def __init__(
-        self, replies: ReplyTaker, max_message_bytes: int, opened: Callable[[], None]
+        self,
+        replies: ReplyTaker,
+        max_message_bytes: int,
+        nursery: trio.Nursery,
+        opened: Callable[[], None],
     ) -> None:
         self._replies = replies
+        self._nursery = nursery
+        self._extending = 0
         self._opened = opened
         self._opening = trio.CancelScope()
         self._queue = SendQueue()
@@ -265,9 +290,25 @@ class _Link:
                 if frame.status:
                     pending.error = _refusal(_status(frame.status), frame.message)
                 pending.settled.set()
+        elif kind == frames.EXTEND:
+            # One that is left out is asked for again.
+            if self._extending < _MAX_EXTENSIONS:
+                self._extending += 1
+                request = decode(pb.ExtendLeaseRequest, frame.data)
+                self._nursery.start_soon(self._extend_lease, frame.id, request)
         elif kind == frames.GATEWAY_HELLO:
             self._opening.deadline = float("inf")
             self._opened()
+
+    async def _extend_lease(self, number: int, request: pb.ExtendLeaseRequest) -> None:
+        try:
+            answer = await self._replies.extend_lease(request)
+        except Exception:  # the last resort: the gateway asks again
+            log.exception("lease not extended", request_id=request.request_id)
+        else:
+            self._queue.answer(frames.extended_frame(number, answer))
+        finally:
+            self._extending -= 1
 
     def _reply(self, frame: frames.GatewayFrame) -> None:
         number = frame.id
@@ -342,6 +383,7 @@ async def open_forward_streams(
             while True:
                 await trio.sleep(follow_interval)
                 streams.keep_only(gateways())
+                streams.reopen()
 
         nursery.start_soon(follow)
         yield streams

@@ -23,11 +23,16 @@ __all__ = [
     "RECEIPT",
     "REPLY",
     "EXECUTOR_HELLO",
+    "EXTEND",
+    "EXTENDED",
     "FORWARD",
     "GATEWAY_HELLO",
     "WITHDRAW",
     "ExecutorFrame",
     "GatewayFrame",
+    "LeaseAnswer",
+    "extend_frame",
+    "extended_frame",
     "forward_frame",
     "forward_frames",
     "hello_frame",
@@ -52,10 +57,12 @@ EXECUTOR_HELLO = int(pb.ExecutorFrameKind.EXECUTOR_FRAME_HELLO)
 FORWARD = int(pb.ExecutorFrameKind.EXECUTOR_FRAME_FORWARD)
 WITHDRAW = int(pb.ExecutorFrameKind.EXECUTOR_FRAME_WITHDRAW)
 RECEIPT = int(pb.ExecutorFrameKind.EXECUTOR_FRAME_RECEIPT)
+EXTENDED = int(pb.ExecutorFrameKind.EXECUTOR_FRAME_EXTENDED)
 
 GATEWAY_HELLO = int(pb.GatewayFrameKind.GATEWAY_FRAME_HELLO)
 OUTCOME = int(pb.GatewayFrameKind.GATEWAY_FRAME_OUTCOME)
 REPLY = int(pb.GatewayFrameKind.GATEWAY_FRAME_REPLY)
+EXTEND = int(pb.GatewayFrameKind.GATEWAY_FRAME_EXTEND)
 
 
 class ExecutorFrame(NamedTuple):
@@ -89,6 +96,18 @@ class GatewayFrame(NamedTuple):
     success: bool
     status: int
     message: str
+
+
+class LeaseAnswer(NamedTuple):
+    """What an executor says to an ExtendLeaseRequest.
+
+    Attributes:
+        in_progress: whether it waits for the request.
+        lease_id: the one to hold from now on; "" when the lease is lost.
+    """
+
+    in_progress: bool
+    lease_id: str = ""
 
 
 # An int32 is written like an enum.
@@ -156,6 +175,16 @@ def receipt_frame(number: int, *, taken: bool) -> bytes:
     return _with_prefix(b"\x08\x03\x10" + write_varint(number) + (b"\x30\x01" if taken else b""))
 
 
+def extended_frame(number: int, answer: LeaseAnswer) -> bytes:
+    """Write what there is to say to the extension with this id."""
+    return _with_prefix(
+        b"\x08\x04\x10"
+        + write_varint(number)
+        + (content_field(4, answer.lease_id.encode()) if answer.lease_id else b"")
+        + (b"\x30\x01" if answer.in_progress else b"")
+    )
+
+
 def welcome_frame() -> bytes:
     """Write the first frame of a gateway."""
     return _with_prefix(b"")
@@ -175,6 +204,16 @@ def refusal_frame(number: int, error: RpcError) -> bytes:
         + write_varint(error.status)
         + text_field(7, error.message)
     )
+
+
+def extend_frame(number: int, request: bytes) -> bytes:
+    """Write a lease's extension.
+
+    Args:
+        number: its id.
+        request: an ExtendLeaseRequest, written already.
+    """
+    return _with_prefix(b"\x08\x03\x10" + write_varint(number) + content_field(3, request))
 
 
 def reply_frame(number: int, response: bytes, *, more: bool = False) -> bytes:

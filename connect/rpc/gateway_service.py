@@ -14,11 +14,15 @@ __all__ = ["Forwarder", "gateway_handlers"]
 class Forwarder(Protocol):
     """Hands requests to the connections of this gateway."""
 
-    async def forward(self, connection_id: str, request_id: str, request: bytes) -> bool:
+    async def forward(
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool
+    ) -> bool:
         """Send the request to the connection's worker and wait for the acknowledgement.
 
         Args:
             request: a serialized GatewayExecutorRequestData, to be passed on unopened.
+            vouched: whether its executor answers for its lease when the state store cannot,
+                as ours do on their streams.
 
         Returns:
             Whether the worker acknowledged it (Connect protocol, section 4).
@@ -47,7 +51,10 @@ def gateway_handlers(forwarder: Forwarder) -> dict[str, RpcHandler]:
         if not request_id:
             raise RpcError(RpcStatus.INVALID_ARGUMENT, "data.request_id is empty")
         try:
-            return encode_success(await forwarder.forward(connection_id, request_id, request))
+            return encode_success(
+                # Executors that ask for a doubt to be told are ours.
+                await forwarder.forward(connection_id, request_id, request, vouched=tell_doubt)
+            )
         except ForwardInDoubt as error:
             if tell_doubt:
                 raise RpcError(RpcStatus.ABORTED, str(error)) from error

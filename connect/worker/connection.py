@@ -250,7 +250,7 @@ class Connection:
             # Its only field is that of an acknowledgement.
             self._work.delivery.confirmed(read_ack(payload).request_id)
         elif kind == Kind.GATEWAY_HEARTBEAT:
-            self._answered()
+            self._unanswered.clear()
         elif kind == Kind.GATEWAY_CLOSING:
             if not self.closing:
                 self.closing = True
@@ -281,13 +281,6 @@ class Connection:
             return
         self._unanswered.append(trio.current_time())
         await self.send(Kind.WORKER_HEARTBEAT)
-
-    def _answered(self) -> None:
-        """The gateway has read a heartbeat, and with it all that was sent before."""
-        if self._unanswered:
-            sent = self._unanswered[0]
-            self._unanswered.clear()
-            self._work.leases.heard(self, sent)
 
     async def _tell_status(self) -> None:
         status = pb.WorkerStatusData(

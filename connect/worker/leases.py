@@ -1,8 +1,8 @@
 """The leases of the requests that a worker holds: extended in time, or given up in time.
 
 A lease lasts four of the intervals that the gateway told. Nobody else gets the request
-while it lasts, and somebody else may once it is over: so whoever has not been heard for that
-long, a worker that was stopped or cut off, must not go on when it wakes.
+while it lasts, and somebody else may once it is over: so a worker whose lease nobody has
+extended for that long, be it stopped or cut off, must not go on when it wakes.
 """
 
 import math
@@ -58,7 +58,7 @@ class HeldLease:
         return self.refused or self.scope.cancel_called
 
     def last_until(self, since: float) -> None:
-        """The lease was granted, or not to be judged, at a time: it lasts from then."""
+        """The lease was asked for at a time, and granted since: it lasts from then."""
         interval, over = self.link.extend_lease_interval, self.scope.deadline
         if interval > 0:
             until = since + _INTERVALS * interval
@@ -141,21 +141,6 @@ class Leases:
             with trio.move_on_after(_INTERVALS * interval):
                 await lease.answered.wait()
         return lease.answered.is_set() and not lease.lost
-
-    def heard(self, link: Link, sent: float) -> None:
-        """A gateway has read what was sent to it up to a time, though it may not answer.
-
-        It answers no extension while its state store is away, and then nobody can take the
-        request from this worker either: the lease counts from when it was asked for.
-
-        Args:
-            sent: in seconds of the Trio clock.
-        """
-        for lease in self._held.values():
-            if lease.link is link:
-                asked = lease.asked if lease.asked <= sent else lease.asked_before
-                if -math.inf < asked <= sent:
-                    lease.last_until(asked)
 
     async def run(self) -> None:
         """Extend the leases, each once per interval, until cancelled.

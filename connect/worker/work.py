@@ -228,7 +228,7 @@ class Work:
         if not lease.lost:
             return outcome
         if not lease.refused:
-            detail = "it ran out, and no gateway was heard in time"
+            detail = "it ran out, and no gateway has extended it"
             self._note(Happening.LEASE_LOST, flight.link, request, detail=detail)
         return None
 

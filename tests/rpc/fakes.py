@@ -21,6 +21,8 @@ from connect.state.store import (
     Acquired,
     AcquireOutcome,
     AcquireRequest,
+    ExtendOutcome,
+    ExtendResult,
     LeaseState,
     NoRoute,
     NoRouteReason,
@@ -122,6 +124,9 @@ class FakeRouting:
         return not self.taken
 
 
+_EXTENDED = ExtendResult(ExtendOutcome.EXTENDED, "lease-2")
+
+
 @dataclass
 class FakeLeases:
     """States from a list; the last one repeats."""
@@ -129,6 +134,8 @@ class FakeLeases:
     states: list[LeaseState | StoreUnavailable] = field(default_factory=lambda: [LeaseState.LEASED])
     checks: list[float] = field(default_factory=list)
     delay: float = 0
+    extension: ExtendResult | StoreUnavailable = _EXTENDED
+    extended: list[tuple[str, str, str, str, float, bool]] = field(default_factory=list)
 
     async def state(self, env_id: str, request_id: str) -> LeaseState:
         self.checks.append(trio.current_time())
@@ -137,6 +144,22 @@ class FakeLeases:
         if isinstance(state, StoreUnavailable):
             raise state
         return state
+
+    async def extend(
+        self,
+        env_id: str,
+        request_id: str,
+        *,
+        lease_id: str,
+        instance_id: str,
+        seconds: float,
+        limited: bool,
+    ) -> ExtendResult:
+        await trio.sleep(self.delay)
+        self.extended.append((env_id, request_id, lease_id, instance_id, seconds, limited))
+        if isinstance(self.extension, StoreUnavailable):
+            raise self.extension
+        return self.extension
 
 
 @dataclass

@@ -15,6 +15,7 @@ from connect.rpc.channels import open_channel_pool
 from connect.rpc.errors import RpcError
 from connect.rpc.executor_streams import ExecutorStreams
 from connect.rpc.forward_streams import ForwardStreams, open_forward_streams
+from connect.rpc.frames import LeaseAnswer
 from connect.rpc.gateway_service import gateway_handlers
 from tests.rpc.loopback import LOCALHOST, until
 
@@ -43,9 +44,13 @@ class Worker:
 
     act: Callable[[str, bytes], Awaitable[bool]] = accept
     forwarded: list[tuple[str, str, bytes]] = field(default_factory=list)
+    vouched: list[bool] = field(default_factory=list)
     cancelled: trio.Event = field(default_factory=trio.Event)
 
-    async def forward(self, connection_id: str, request_id: str, request: bytes) -> bool:
+    async def forward(
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool
+    ) -> bool:
+        self.vouched.append(vouched)
         self.forwarded.append((connection_id, request_id, request))
         try:
             return await self.act(connection_id, request)
@@ -66,16 +71,27 @@ class Fallback:
         return True
 
 
+async def not_in_progress(request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+    await trio.lowlevel.checkpoint()
+    return LeaseAnswer(in_progress=False)
+
+
 @dataclass
 class Replies:
     """An executor's requests in progress: all, or none."""
 
     awaited: bool = True
     delivered: list[tuple[str, bytes]] = field(default_factory=list)
+    extend: Callable[[pb.ExtendLeaseRequest], Awaitable[LeaseAnswer]] = not_in_progress
+    extended: list[pb.ExtendLeaseRequest] = field(default_factory=list)
 
     def deliver(self, request_id: str, response: bytes) -> bool:
         self.delivered.append((request_id, response))
         return self.awaited
+
+    async def extend_lease(self, request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+        self.extended.append(request)
+        return await self.extend(request)
 
 
 @dataclass

@@ -186,7 +186,9 @@ class AcknowledgingGateway:
     def __init__(self) -> None:
         self.acknowledged = trio.Event()
 
-    async def forward(self, connection_id: str, request_id: str, request: bytes) -> bool:
+    async def forward(
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool
+    ) -> bool:
         fields = read_request(request)
         assert (connection_id, fields.lease_id) == ("conn-1", "lease-1")
         self.acknowledged.set()

@@ -18,7 +18,9 @@ class Worker:
         self.accepts = accepts
         self.forwarded: list[tuple[str, str, bytes]] = []
 
-    async def forward(self, connection_id: str, request_id: str, request: bytes) -> bool:
+    async def forward(
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool
+    ) -> bool:
         self.forwarded.append((connection_id, request_id, request))
         if isinstance(self.accepts, ForwardInDoubt):
             raise self.accepts

@@ -23,7 +23,6 @@ from tests.simulation.history import (
     ReplyConfirmed,
     RunStarted,
 )
-from tests.simulation.store import HOST
 
 __all__ = ["INVARIANTS", "Overlap", "Violation", "check", "overlaps"]
 
@@ -168,22 +167,11 @@ def _nothing_runs_twice_at_once(facts: Facts) -> Findings:
         first, second = overlap.first, overlap.second
         if overlap.given_up and overlap.seconds <= _UNHEARD:
             continue
-        if _some_gateway_without_redis(facts, second.began):
-            continue
         yield (
             second.began,
             f"{first.request} ran on {first.worker} ({first.name}) and {second.worker} "
             f"({second.name}) for {overlap.seconds:.3f} s",
         )
-
-
-def _some_gateway_without_redis(facts: Facts, at: float) -> bool:
-    return any(
-        fault.at <= at <= fault.until + _UNHEARD
-        and HOST in fault.places
-        and any(place.startswith("gw-") for place in fault.places)
-        for fault in facts.faults
-    )
 
 
 # No worker has more requests than it may

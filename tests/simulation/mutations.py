@@ -18,12 +18,14 @@ from connect.protocol.envelope import encode_message, encode_reply_ack
 from connect.protocol.machine import ReplyReceived, Send
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.execution import Execution
+from connect.rpc.executor_streams import ExecutorStreams
 from connect.state import leases, responses, routing
 from connect.state.capacity import RedisCapacityStore
 from connect.state.commands import Script
 from connect.worker.leases import HeldLease, Leases
 from tests.simulation.faults import Fault, FaultKind
 from tests.simulation.run import Plan, make_plan
+from tests.simulation.store import HOST
 from tests.simulation.workload import Demand, plan_demands
 from tests.simulation.world import Shape
 
@@ -60,6 +62,16 @@ def _acknowledge_before_saving() -> Iterator[None]:
 
     with mock.patch.object(ReplyKeeper, "keep", too_early):
         yield
+
+
+def _vouch_unasked() -> AbstractContextManager[object]:
+    async def extend_lease(
+        self: ExecutorStreams, request: pb.ExtendLeaseRequest, *, timeout: float
+    ) -> str:
+        await trio.lowlevel.checkpoint()
+        return request.lease_id
+
+    return mock.patch.object(ExecutorStreams, "extend_lease", extend_lease)
 
 
 @contextmanager
@@ -186,6 +198,25 @@ def _callers_that_come_again(seed: int) -> Plan:
     )
 
 
+def _gateways_without_redis(seed: int) -> Plan:
+    """Long requests, and a gateway that alone loses Redis; now and then its executor, too."""
+    rng = random.Random(f"{seed} without redis")
+    plan = make_plan(seed)
+    begin = rng.uniform(8, 12)
+    links = [("gw-0", HOST), ("ex-0", "gw-0")]
+    return replace(
+        plan,
+        shape=Shape(gateways=2, executors=1, concurrency=(None, None)),
+        faults=tuple(
+            Fault(kind=FaultKind.PARTITION, at=begin, seconds=45.0, node=node, other=other)
+            for node, other in links[: rng.choice((1, 1, 2))]
+        ),
+        demands=tuple(
+            replace(_long(demand, rng), at=rng.uniform(3, 7)) for demand in plan.demands
+        ),
+    )
+
+
 def _executors_that_end(seed: int) -> Plan:
     """Requests longer than the drain, and an executor that ends in order while they run."""
     rng = random.Random(f"{seed} ending")
@@ -274,6 +305,9 @@ MUTATIONS = {
     ),
     "an executor that ends cleans up after what runs": Mutation(
         apply=_withdraw_at_the_end, breaks="nothing runs twice at once", plan=_executors_that_end
+    ),
+    "a gateway without Redis vouches for leases of its own accord": Mutation(
+        apply=_vouch_unasked, breaks="nothing runs twice at once", plan=_gateways_without_redis
     ),
     "a request that its worker may run is given to another": Mutation(
         apply=_ignore_doubts, breaks="nothing runs twice at once", plan=_unheard_acknowledgements

@@ -181,6 +181,7 @@ class GatewayNode(Node):
                     store=self.store,
                     tokens=_tokens(around),
                     replies=executors,
+                    executors=executors,
                     metrics=Metrics(),
                     log=structlog.get_logger(),
                     now=around.now,

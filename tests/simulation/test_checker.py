@@ -232,12 +232,9 @@ def test_a_worker_that_is_paused_runs_nothing() -> None:
     assert not found(*second_run(5, 9), pause)
 
 
-def test_a_worker_may_go_on_whose_gateway_has_lost_redis() -> None:
-    assert not found(*second_run(5, 9), faulty(2, 6, "gw-1", "redis", kind=FaultKind.PARTITION))
-
-
-def test_a_worker_may_not_go_on_because_an_executor_has_lost_redis() -> None:
-    events = (*second_run(5, 9), faulty(2, 6, "ex-0", "redis", kind=FaultKind.PARTITION))
+@pytest.mark.parametrize("node", ["gw-1", "ex-0"])
+def test_a_worker_may_not_go_on_because_somebody_has_lost_redis(node: str) -> None:
+    events = (*second_run(5, 9), faulty(2, 6, node, "redis", kind=FaultKind.PARTITION))
     assert found(*events) == {"nothing runs twice at once"}
 
 

@@ -226,57 +226,6 @@ async def test_one_answer_to_two_questions_counts_for_the_first(
     assert lease.scope.deadline - trio.current_time() == pytest.approx(14)
 
 
-async def test_while_the_gateway_is_heard_a_lease_lasts_although_it_is_not_extended(
-    rig: Rig, autojump_clock: MockClock
-) -> None:
-    assert rig.link
-    lease = rig.leases.hold(make_request(), rig.link)
-    for _ in range(6):
-        await trio.sleep(10)
-        rig.leases.heard(rig.link, trio.current_time() - 0.1)
-
-    assert not lease.lost
-
-
-async def test_what_the_gateway_had_read_before_it_was_asked_proves_nothing(
-    rig: Rig, autojump_clock: MockClock
-) -> None:
-    assert rig.link
-    lease = rig.leases.hold(make_request(), rig.link)
-    await trio.sleep(19)
-    rig.leases.heard(rig.link, trio.current_time() - 18)
-    await trio.sleep(2)
-
-    assert lease.lost
-
-
-async def test_another_connection_proves_nothing_about_a_lease(
-    rig: Rig, autojump_clock: MockClock
-) -> None:
-    assert rig.link
-    lease = rig.leases.hold(make_request(), rig.link)
-    await trio.sleep(19)
-    rig.leases.heard(FakeLink("c2"), trio.current_time())
-    await trio.sleep(2)
-
-    assert lease.lost
-
-
-async def test_a_connection_that_was_just_asked_first_proves_nothing_yet(
-    rig: Rig, autojump_clock: MockClock
-) -> None:
-    assert rig.link
-    lease = rig.leases.hold(make_request(), rig.link)
-    await trio.sleep(19)
-    second = FakeLink("c2")
-    rig.change_link(second)
-    await wait_all_tasks_blocked()
-    rig.leases.heard(second, trio.current_time() - 1)
-    await trio.sleep(2)
-
-    assert lease.lost
-
-
 async def test_without_extensions_a_lease_is_never_held_for_lost(
     rig: Rig, autojump_clock: MockClock
 ) -> None:

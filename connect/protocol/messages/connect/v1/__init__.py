@@ -71,6 +71,7 @@ class ExecutorFrameKind(betterproto.Enum):
     EXECUTOR_FRAME_FORWARD = 1
     EXECUTOR_FRAME_WITHDRAW = 2
     EXECUTOR_FRAME_RECEIPT = 3
+    EXECUTOR_FRAME_EXTENDED = 4
 
 
 class GatewayFrameKind(betterproto.Enum):
@@ -82,6 +83,7 @@ class GatewayFrameKind(betterproto.Enum):
     GATEWAY_FRAME_HELLO = 0
     GATEWAY_FRAME_OUTCOME = 1
     GATEWAY_FRAME_REPLY = 2
+    GATEWAY_FRAME_EXTEND = 3
 
 
 @dataclass(eq=False, repr=False)
@@ -350,7 +352,23 @@ class GatewayFrame(betterproto.Message):
     kind: "GatewayFrameKind" = betterproto.enum_field(1)
     id: int = betterproto.int32_field(2)
     data: bytes = betterproto.bytes_field(3)
+    """extension: from 1; unique among those without an answer"""
+
     more: bool = betterproto.bool_field(4)
     success: bool = betterproto.bool_field(5)
     status: int = betterproto.int32_field(6)
     message: str = betterproto.string_field(7)
+
+
+@dataclass(eq=False, repr=False)
+class ExtendLeaseRequest(betterproto.Message):
+    """
+    Of Connect: a worker's lease that a gateway cannot extend, as it does not reach the state
+     store. The executor that waits for the request extends it, or vouches for it.
+    """
+
+    env_id: str = betterproto.string_field(1)
+    request_id: str = betterproto.string_field(2)
+    lease_id: str = betterproto.string_field(3)
+    instance_id: str = betterproto.string_field(4)
+    limited: bool = betterproto.bool_field(5)
