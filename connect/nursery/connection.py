@@ -7,6 +7,8 @@ state is cleaned up, shielded, with deadlines.
 """
 
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import trio
@@ -113,6 +115,7 @@ class Connection:
         self._writing_status = False
         self._in_flight: dict[str, float] = {}
         self._vouched: set[str] = set()
+        self._extending: dict[str, trio.Lock] = {}
         self._note(m.Phase.HANDSHAKING, m.PhaseReason.SOCKET_ACCEPTED)
 
     # Life
@@ -262,6 +265,17 @@ class Connection:
     def runs(self, request_id: str) -> bool:
         """Whether the worker has acked the request, and may still run it."""
         return request_id in self._in_flight
+
+    @asynccontextmanager
+    async def extending(self, request_id: str) -> AsyncIterator[None]:
+        """Have the lease of a request to oneself; who comes first is first."""
+        lock = self._extending.setdefault(request_id, trio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked():
+                self._extending.pop(request_id, None)
 
     def vouched(self, request_id: str) -> bool:
         """Whether the executor of a request answers for its lease when the store cannot."""

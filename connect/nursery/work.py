@@ -13,10 +13,13 @@ __all__ = ["extend_lease"]
 
 _EXTEND_ACK = int(pb.GatewayMessageType.WORKER_REQUEST_EXTEND_LEASE_ACK)
 
-# Of a lease's intervals: how long executors have to answer for it, and with how many left
-# before its end it is refused, so that the worker has stopped by then. A worker asks at
-# least once between the second last and the last.
-_ANSWER_WITHIN = 0.5
+# Of a lease's intervals: how long the store has to extend it before executors are asked, and
+# how long these have to answer, so that a worker has its answer before it asks again.
+_STORED_WITHIN = 0.5
+_ANSWERED_WITHIN = 0.5
+
+# With so many intervals left it is refused, so that the worker has stopped when it ends. A
+# worker asks at least once between the second last and the last.
 _REFUSED_BEFORE_END = 2.0
 
 
@@ -28,13 +31,17 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
     executor answers for it, nothing is sent, and the worker asks again; but it is told to stop
     before the end of a lease that an executor of ours should have answered for.
 
+    What is asked of one lease is answered in order: a question that was overtaken by a later
+    one would name a lease id from before, and be refused.
+
     Runs in the gateway's background nursery, and gives back one of the connection's store
     slots.
     """
     services = connection.services
     fields = extend.fields
     try:
-        lease_id, outcome = await _extend(connection, fields)
+        async with connection.extending(fields.request_id):
+            lease_id, outcome = await _extend(connection, fields)
     except StoreUnavailable as error:
         services.metrics.store_failures.labels("extend_lease").inc()
         if not _must_stop(connection, fields):
@@ -77,7 +84,7 @@ async def _extend(connection: Connection, fields: ExtendLeaseFields) -> tuple[st
     timing = services.settings.timing
     instance_id = joined.connection.instance_id
     try:
-        with trio.move_on_after(timing.extend_lease), services.health.attempt():
+        with trio.move_on_after(_STORED_WITHIN * timing.extend_lease), services.health.attempt():
             result = await services.store.leases.extend(
                 joined.env_id,
                 fields.request_id,
@@ -100,7 +107,7 @@ async def _extend(connection: Connection, fields: ExtendLeaseFields) -> tuple[st
             instance_id=instance_id,
             limited=joined.limited,
         ),
-        timeout=_ANSWER_WITHIN * timing.extend_lease,
+        timeout=_ANSWERED_WITHIN * timing.extend_lease,
     )
     return lease_id, "by_executor" if lease_id else "refused_by_executor"
 

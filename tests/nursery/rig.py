@@ -49,6 +49,28 @@ class Pushes:
         return self.answer
 
 
+@dataclass
+class Vouchers:
+    """Executors that answer for leases as `answer` says: a lease id, none, or with silence.
+
+    Attributes:
+        asked: when, and for what.
+    """
+
+    answer: str | None | StoreUnavailable = field(
+        default_factory=lambda: StoreUnavailable("no executor answers")
+    )
+    asked: list[tuple[float, pb.ExtendLeaseRequest]] = field(default_factory=list)
+
+    async def extend_lease(self, request: pb.ExtendLeaseRequest, *, timeout: float) -> str | None:
+        self.asked.append((trio.current_time(), request))
+        if isinstance(self.answer, StoreUnavailable):
+            await trio.sleep(timeout)
+            raise self.answer
+        await trio.lowlevel.checkpoint()
+        return self.answer
+
+
 class Outage:
     """Wraps one port of a store: every method fails while `down`."""
 
@@ -107,6 +129,7 @@ class Rig:
     outages: Outages
     nursery: trio.Nursery
     tokens: SessionTokens
+    vouchers: Vouchers
 
     @property
     def services(self) -> Services:
@@ -255,13 +278,14 @@ async def open_rig(
     for name in ("connections", "capacity", "responses", "leases", "gateways", "apps"):
         setattr(failing, name, Outage(getattr(store, name), outages))
     tokens = SessionTokens("a secret of at least thirty-two bytes", lifetime=300, now=now)
-    pushes = Pushes()
+    pushes, vouchers = Pushes(), Vouchers()
     services = Services(
         gateway_id=str(ULID()),
         settings=settings,
         store=failing,
         tokens=tokens,
         replies=pushes,
+        executors=vouchers,
         metrics=Metrics(),
         log=structlog.get_logger(),
         now=now,
@@ -274,7 +298,7 @@ async def open_rig(
         await nursery.start(
             gateway.run, GatewayAddress(hostname="host", host="127.0.0.1", grpc_port=1, port=2)
         )
-        yield Rig(gateway, store, pushes, outages, nursery, tokens)
+        yield Rig(gateway, store, pushes, outages, nursery, tokens, vouchers)
         outages.down = outages.broken = False
         outages.unreachable_since = None
         outages.delay = 0

@@ -105,6 +105,25 @@ def test_a_receipt_is_written_as_by_the_generated_message(number: int, taken: bo
     )
 
 
+@given(ids, st.booleans(), texts)
+def test_an_answer_about_a_lease_is_written_as_by_the_generated_message(
+    number: int, in_progress: bool, lease_id: str
+) -> None:
+    answer = frames.LeaseAnswer(in_progress, lease_id)
+    assert frames.extended_frame(number, answer) == with_prefix(
+        pb.ExecutorFrame(
+            kind=pb.ExecutorFrameKind(4), id=number, data=lease_id.encode(), success=in_progress
+        )
+    )
+
+
+@given(ids, contents.filter(bool))
+def test_an_extension_is_written_as_by_the_generated_message(number: int, asked: bytes) -> None:
+    assert frames.extend_frame(number, asked) == with_prefix(
+        pb.GatewayFrame(kind=pb.GatewayFrameKind(3), id=number, data=asked)
+    )
+
+
 @given(ids, st.booleans())
 def test_an_outcome_is_written_as_by_the_generated_message(number: int, success: bool) -> None:
     assert frames.outcome_frame(number, success=success) == with_prefix(

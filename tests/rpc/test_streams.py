@@ -10,9 +10,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from connect.errors import ForwardInDoubt, StoreUnavailable
+from connect.protocol.messages.connect import v1 as pb
 from connect.rpc import send_queue
 from connect.rpc.bridge import open_bridge
 from connect.rpc.errors import CallRefused, RpcError, RpcStatus
+from connect.rpc.frames import LeaseAnswer
 from tests.rpc.loopback import until
 from tests.rpc.stream_rig import (
     EXECUTOR,
@@ -37,6 +39,107 @@ def raising(error: Exception) -> Callable[[str, bytes], Awaitable[bool]]:
         raise error
 
     return act
+
+
+def waiting(lease_id: str) -> Callable[[pb.ExtendLeaseRequest], Awaitable[LeaseAnswer]]:
+    """An executor that waits for every request, and has this to say of its lease."""
+
+    async def extend(request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+        await trio.lowlevel.checkpoint()
+        return LeaseAnswer(in_progress=True, lease_id=lease_id)
+
+    return extend
+
+
+EXTENSION = pb.ExtendLeaseRequest(
+    env_id="env-1", request_id="req-1", lease_id="lease-1", instance_id="worker-1", limited=True
+)
+
+
+# Leases of gateways that have lost the state store
+
+
+async def test_an_executor_is_asked_to_extend_a_lease() -> None:
+    async with open_both() as (gateway, executor):
+        executor.replies.extend = waiting("lease-2")
+        assert await gateway.executors.extend_lease(EXTENSION, timeout=5) == "lease-2"
+        assert executor.replies.extended == [EXTENSION]
+
+
+async def test_an_executor_may_say_that_a_lease_is_lost() -> None:
+    async with open_both() as (gateway, executor):
+        executor.replies.extend = waiting("")
+        assert await gateway.executors.extend_lease(EXTENSION, timeout=5) is None
+
+
+async def test_the_executor_that_waits_for_the_request_is_found_among_all() -> None:
+    async with (
+        open_bridge() as bridge,
+        open_gateway(bridge, Worker()) as gateway,
+        open_executor_side(bridge) as first,
+        open_executor_side(bridge, address=("executor-2", 7000)) as second,
+    ):
+        await first.connect(gateway)
+        await second.connect(gateway)
+        second.replies.extend = waiting("lease-2")
+        assert await gateway.executors.extend_lease(EXTENSION, timeout=5) == "lease-2"
+
+
+async def test_nobody_answers_for_a_lease_whose_request_nobody_waits_for() -> None:
+    async with open_both() as (gateway, _):
+        with pytest.raises(StoreUnavailable, match="no executor answers for the lease"):
+            await gateway.executors.extend_lease(EXTENSION, timeout=5)
+
+
+async def test_an_executor_that_says_nothing_in_time_does_not_answer_for_a_lease() -> None:
+    async def hang(request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with open_both() as (gateway, executor):
+        executor.replies.extend = hang
+        with pytest.raises(StoreUnavailable):
+            await gateway.executors.extend_lease(EXTENSION, timeout=0.05)
+
+
+async def test_an_executor_that_fails_to_extend_a_lease_keeps_its_stream() -> None:
+    async def fail(request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+        raise RuntimeError("broken for the test")
+
+    async with open_both() as (gateway, executor):
+        executor.replies.extend = fail
+        with pytest.raises(StoreUnavailable):
+            await gateway.executors.extend_lease(EXTENSION, timeout=0.05)
+        assert executor.has_stream(gateway)
+
+
+async def test_a_stream_that_ends_answers_for_no_lease() -> None:
+    async def end(request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+        executor.streams.keep_only(())
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with open_both() as (gateway, executor):
+        executor.replies.extend = end
+        with trio.fail_after(5), pytest.raises(StoreUnavailable):
+            await gateway.executors.extend_lease(EXTENSION, timeout=60)
+
+
+async def test_a_lost_stream_is_opened_again_without_a_forward() -> None:
+    async with open_both() as (gateway, executor):
+        known = executor.streams._gateways[gateway.address]
+        assert known.scope is not None
+        known.scope.cancel()
+        await until(lambda: not executor.has_stream(gateway))
+        executor.streams.reopen()
+        await until(partial(executor.has_stream, gateway))
+
+
+async def test_the_gateway_is_told_that_executors_with_streams_answer_for_leases() -> None:
+    worker = Worker()
+    async with open_both(worker) as (gateway, executor):
+        await executor.forward(gateway)
+        assert worker.vouched[-1]
 
 
 # Forwards

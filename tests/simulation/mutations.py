@@ -207,6 +207,7 @@ def _gateways_without_redis(seed: int) -> Plan:
     return replace(
         plan,
         shape=Shape(gateways=2, executors=1, concurrency=(None, None)),
+        streams=True,
         faults=tuple(
             Fault(kind=FaultKind.PARTITION, at=begin, seconds=45.0, node=node, other=other)
             for node, other in links[: rng.choice((1, 1, 2))]

@@ -42,6 +42,7 @@ class ModelLease:
     id: str
     expires: int  # unix ms
     previous: str = ""
+    held: str = ""
     worker: str = ""
 
 
@@ -136,7 +137,7 @@ class ModelState:
             same = limited or lease.worker == instance
             return (
                 ExtendOutcome.CURRENT
-                if lease.previous == given and same
+                if given in (lease.previous, lease.held) and same
                 else ExtendOutcome.SUPERSEDED
             )
         if expires <= self.now_ms:
@@ -149,6 +150,7 @@ class ModelState:
             self.requests.setdefault(instance, {})[request] = math.ceil(expires / 1000)
         else:
             lease.worker = instance
+        lease.held = given if lease.id != given else ""
         lease.previous, lease.expires = lease.id, expires
         return ExtendOutcome.EXTENDED
 

@@ -187,6 +187,17 @@ async def test_expired_lease_is_extended_whatever_its_id(harness: Harness) -> No
     assert (await stored(harness)).previous_id == second
 
 
+async def test_a_worker_that_missed_two_leases_may_repeat_its_last_question(
+    harness: Harness,
+) -> None:
+    """Commands that were on their way while its gateway was cut off come late."""
+    held = await lease(harness)
+    await extended(harness, held)
+    harness.now.seconds += 20
+    current = await extended(harness, held)
+    assert await extend(harness, held) == ExtendResult(ExtendOutcome.CURRENT, current)
+
+
 async def test_extension_by_a_limited_worker_leaves_worker_id_out(harness: Harness) -> None:
     await assign(harness)
     await extended(harness, await lease(harness), limited=True)

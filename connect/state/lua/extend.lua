@@ -27,7 +27,7 @@ if limited and mapped ~= instance then
 end
 if lease.leaseID ~= given and is_live(lease, now_ms) then
   local same_worker = limited or lease.workerID == instance
-  if lease.prevLeaseID == given and same_worker then
+  if (lease.prevLeaseID == given or lease.heldLeaseID == given) and same_worker then
     return { 'current', lease.leaseID }
   end
   return { 'superseded' }
@@ -58,6 +58,9 @@ if limited then
 else
   lease.workerID = instance
 end
+-- The worker may not know the lease that has run out: commands that were on their way while it
+-- was cut off come late. It may ask once more with the one that it holds.
+lease.heldLeaseID = lease.leaseID ~= given and given or nil
 lease.prevLeaseID = lease.leaseID
 lease.leaseID = ARGV[7]
 redis.call('SET', KEYS[3], cjson.encode(lease), 'PX', ARGV[12])
