@@ -57,7 +57,7 @@ class Vouchers:
         asked: when, and for what.
     """
 
-    answer: str | None | StoreUnavailable = field(
+    answer: str | StoreUnavailable | None = field(
         default_factory=lambda: StoreUnavailable("no executor answers")
     )
     asked: list[tuple[float, pb.ExtendLeaseRequest]] = field(default_factory=list)

@@ -39,9 +39,7 @@ async def answered_after(rig: Rig, seconds: float) -> LeaseAnswer:
 async def test_a_lease_is_extended_in_the_store(autojump_clock: MockClock) -> None:
     async with open_rig(route()) as rig:
         assert await answered_after(rig, 1) == LeaseAnswer(in_progress=True, lease_id="lease-2")
-        assert rig.store.leases.extended == [
-            (ENV, REQUEST_ID, "lease-1", "worker-1", LEASE, True)
-        ]
+        assert rig.store.leases.extended == [(ENV, REQUEST_ID, "lease-1", "worker-1", LEASE, True)]
 
 
 async def test_a_lease_that_the_store_refuses_is_lost(autojump_clock: MockClock) -> None:

@@ -212,9 +212,7 @@ def _gateways_without_redis(seed: int) -> Plan:
             Fault(kind=FaultKind.PARTITION, at=begin, seconds=45.0, node=node, other=other)
             for node, other in links[: rng.choice((1, 1, 2))]
         ),
-        demands=tuple(
-            replace(_long(demand, rng), at=rng.uniform(3, 7)) for demand in plan.demands
-        ),
+        demands=tuple(replace(_long(demand, rng), at=rng.uniform(3, 7)) for demand in plan.demands),
     )
 
 
