@@ -21,6 +21,7 @@ from connect.rpc.frames import LeaseAnswer
 from connect.rpc.gateways import GatewayTable, LiveGateways
 from connect.settings import Limits, Timing
 from connect.state.store import (
+    Abandoned,
     Acquired,
     AcquireOutcome,
     AcquireRequest,
@@ -39,6 +40,9 @@ __all__ = ["Execution", "ExecutionParts", "ExecutorStore", "ForwardChannels"]
 _FORWARD_SECONDS_AFTER_LEASE = 5.0 + 2.0
 
 _POLL_BACKOFF = 1.5
+
+# Between two looks whether a worker still runs a request that was given up, in seconds.
+_ABANDONED_RETRY = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -274,7 +278,11 @@ class Execution:
             if self._reply is not None or isinstance(outcome, AlreadyLeased | Buffered):
                 self._with_worker = True
                 return
-            if isinstance(outcome, Acquired):
+            if isinstance(outcome, Abandoned):
+                # Its worker is told at its next extension, and may end by itself before.
+                if await self._wait(trio.current_time() + _ABANDONED_RETRY):
+                    return
+            elif isinstance(outcome, Acquired):
                 if await self._forward(outcome):
                     return
                 excluded.append(outcome.connection_id)
@@ -482,6 +490,7 @@ class Execution:
                     # the executor that died.
                     executor=None if self._buffered else (parts.host, parts.port),
                     keep_response=keep_response,
+                    may_run=self._with_worker and self._reply is None,
                 )
             except StoreUnavailable as error:
                 reason = str(error)

@@ -9,6 +9,7 @@ from connect.state.commands import Argument, Commands, Now, Reply, load_script
 from connect.state.keys import Keys, worker_hash
 from connect.state.leases import lease_id_at, lease_ms
 from connect.state.store import (
+    Abandoned,
     Acquired,
     AcquireOutcome,
     AcquireRequest,
@@ -64,6 +65,8 @@ class RedisRoutingStore:
                     )
                 case [b"leased", lease_id]:
                     return AlreadyLeased(lease_id.decode())
+                case [b"abandoned", over_ms]:
+                    return Abandoned(over_ms / 1000)
                 case [b"buffered", response]:
                     return Buffered(response)
                 case [b"none", reason]:
@@ -93,6 +96,7 @@ class RedisRoutingStore:
                 keys.response(env_id, request_id),
                 keys.request_worker(env_id, request_id),
                 keys.app(env_id, request.app_id),
+                keys.abandoned(env_id, request_id),
             ),
             (
                 *keys.indexed_args(env_id, now_ms),
@@ -129,10 +133,12 @@ class RedisRoutingStore:
         *,
         executor: tuple[str, int] | None = None,
         keep_response: bool = False,
+        may_run: bool = False,
     ) -> bool:
         whose = executor or ("", 0)
+        how = (int(keep_response), int(may_run))
         for _ in range(_QUESTIONS):
-            match await self._complete(env_id, request_id, instance_id, whose, keep_response):
+            match await self._complete(env_id, request_id, instance_id, whose, how):
                 case [b"done"]:
                     return True
                 case [b"taken"]:
@@ -149,7 +155,7 @@ class RedisRoutingStore:
         request_id: str,
         instance_id: str | None,
         executor: tuple[str, int],
-        keep_response: bool,
+        how: tuple[int, int],
     ) -> Reply:
         keys = self.keys
         script_keys = [
@@ -164,7 +170,7 @@ class RedisRoutingStore:
             request_id,
             *executor,
             int(self.timing.buffered_response * 1000),
-            int(keep_response),
+            *how,
         ]
         if instance_id is not None:
             script_keys += (

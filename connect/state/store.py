@@ -180,7 +180,19 @@ class NoRoute:
     reason: NoRouteReason
 
 
-AcquireOutcome = Acquired | AlreadyLeased | Buffered | NoRoute
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Somebody gave the request up, and the worker that has it may still run it.
+
+    Attributes:
+        until: when its lease is over, in unix seconds; nobody gets the request before, unless
+            the worker replies.
+    """
+
+    until: float
+
+
+AcquireOutcome = Acquired | AlreadyLeased | Buffered | Abandoned | NoRoute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +250,7 @@ class RoutingStore(Protocol):
         *,
         executor: tuple[str, int] | None = None,
         keep_response: bool = False,
+        may_run: bool = False,
     ) -> bool:
         """Un-assign the request from the instance, delete its lease and response.
 
@@ -250,6 +263,8 @@ class RoutingStore(Protocol):
                 whoever waits for it.
             keep_response: leave a buffered response in the buffer, for an executor that has
                 not seen one.
+            may_run: a worker may still run the request, for which there is no response: who
+                acquires it before the end of its lease gets `Abandoned`.
 
         Returns:
             False if the lease names another executor, which waits for the reply now:

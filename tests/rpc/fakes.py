@@ -82,6 +82,7 @@ class FakeRouting:
         completed: (request id, instance id) of every completion.
         completed_by: the executor of each.
         kept_responses: whether each left a response in the buffer.
+        may_run: whether a worker might still run the request at each.
         taken: whether the requests are another executor's by then.
         delay: seconds that each acquisition takes.
     """
@@ -91,6 +92,7 @@ class FakeRouting:
     completed: list[tuple[str, str | None]] = field(default_factory=list)
     completed_by: list[tuple[str, int] | None] = field(default_factory=list)
     kept_responses: list[bool] = field(default_factory=list)
+    may_run: list[bool] = field(default_factory=list)
     taken: bool = False
     delay: float = 0
     complete_delay: float = 0
@@ -114,6 +116,7 @@ class FakeRouting:
         *,
         executor: tuple[str, int] | None = None,
         keep_response: bool = False,
+        may_run: bool = False,
     ) -> bool:
         await trio.sleep(self.complete_delay)
         if self.complete_error is not None:
@@ -121,6 +124,7 @@ class FakeRouting:
         self.completed.append((request_id, instance_id))
         self.completed_by.append(executor)
         self.kept_responses.append(keep_response)
+        self.may_run.append(may_run)
         return not self.taken
 
 

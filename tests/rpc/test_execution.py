@@ -9,7 +9,14 @@ from connect.rpc import RpcError
 from connect.rpc.errors import CallRefused, RpcStatus
 from connect.settings import Limits, Timing
 from connect.state.records import GatewayStatus
-from connect.state.store import AlreadyLeased, Buffered, LeaseState, NoRoute, NoRouteReason
+from connect.state.store import (
+    Abandoned,
+    AlreadyLeased,
+    Buffered,
+    LeaseState,
+    NoRoute,
+    NoRouteReason,
+)
 from tests.rpc.fakes import (
     REQUEST_ID,
     execute_with_reply,
@@ -72,6 +79,46 @@ async def test_routing_is_told_the_executor_address_and_the_live_gateways(
             9999,
             ("gw-1",),
         )
+
+
+async def test_a_request_that_its_worker_may_still_run_is_asked_for_until_it_does_not(
+    autojump_clock: MockClock,
+) -> None:
+    over = Abandoned(until=0)
+    async with open_rig(over, over, over, route()) as rig:
+        await execute_with_reply(rig, 10)
+        assert len(rig.forwarded) == 1
+        assert len(rig.store.routing.acquired) == 4
+
+
+async def test_a_request_given_up_that_no_worker_has_may_be_run_by_the_next_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(Abandoned(until=0)) as rig:
+        with trio.move_on_after(3):
+            await rig.executor.execute(request())
+        assert rig.store.routing.may_run == []
+
+
+async def test_a_request_given_up_that_a_worker_has_is_marked_as_such(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        with trio.move_on_after(3):
+            await rig.executor.execute(request())
+        assert rig.store.routing.may_run == [True]
+
+
+async def test_a_request_that_is_answered_is_not_run_any_more(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        await execute_with_reply(rig, 1)
+        assert rig.store.routing.may_run == [False]
+
+
+async def test_a_request_that_no_worker_took_is_not_run(autojump_clock: MockClock) -> None:
+    async with open_rig(route(), NoRoute(NoRouteReason.NONE_HEALTHY), forward=refuse) as rig:
+        await failing(rig)
+        assert rig.store.routing.may_run == [False]
 
 
 async def test_a_buffered_response_is_returned_without_forwarding(

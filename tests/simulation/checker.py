@@ -1,13 +1,5 @@
-"""What must hold of every history. Pure: a history in, violations out.
+"""What must hold of every history. Pure: a history in, violations out."""
 
-A worker that is not heard may still run a request whose caller cancelled it and asked again;
-that is allowed for as long as a lease lasts. It is allowed, too, to run what another one is
-given while some gateway has lost Redis and others have not: its workers cannot tell that from
-an outage, in which their work is to go on. Whatever else happens twice at the same time is a
-violation.
-"""
-
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -25,10 +17,6 @@ from tests.simulation.history import (
 )
 
 __all__ = ["INVARIANTS", "Overlap", "Violation", "check", "overlaps"]
-
-# How long a worker may go on that its executor has given up: a lease, and what a message
-# may take, in seconds.
-_UNHEARD = 30.0
 
 # How long a reply is kept for its executor (`Timing.buffered_response`), in seconds.
 _KEPT = 60.0
@@ -60,14 +48,11 @@ class Overlap:
 
     Attributes:
         seconds: how long; pauses of a worker, in which it runs nothing, don't count.
-        given_up: whether one of them was given up when the second began: its caller
-            cancelled it.
     """
 
     first: Run
     second: Run
     seconds: float
-    given_up: bool
 
 
 Findings = Iterator[tuple[float, str]]
@@ -88,18 +73,7 @@ def overlaps(facts: Facts) -> Iterator[Overlap]:
             begin, end = second.began, min(first.ended, second.ended)
             seconds = end - begin - _paused(facts, first, begin, end)
             if seconds > _MOMENT:
-                given_up = any(_given_up(facts, run) <= begin for run in (first, second))
-                yield Overlap(first, second, seconds, given_up=given_up)
-
-
-def _given_up(facts: Facts, run: Run) -> float:
-    """When the caller of this run left."""
-    moments = (
-        call.ended
-        for call in facts.calls_of(run.request)
-        if call.how is CallEnding.CANCELLED and call.began <= run.began <= call.ended
-    )
-    return min(moments, default=math.inf)
+                yield Overlap(first, second, seconds)
 
 
 def _paused(facts: Facts, run: Run, begin: float, end: float) -> float:
@@ -165,8 +139,6 @@ def _leases_are_granted(facts: Facts) -> Findings:
 def _nothing_runs_twice_at_once(facts: Facts) -> Findings:
     for overlap in overlaps(facts):
         first, second = overlap.first, overlap.second
-        if overlap.given_up and overlap.seconds <= _UNHEARD:
-            continue
         yield (
             second.began,
             f"{first.request} ran on {first.worker} ({first.name}) and {second.worker} "

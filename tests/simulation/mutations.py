@@ -99,7 +99,7 @@ def _withdraw_at_the_end() -> Iterator[None]:
     async def always(self: Execution, *, withdrawn: bool) -> None:
         await let_go(self, withdrawn=True)
 
-    with mock.patch.object(Execution, "_let_go", always):
+    with mock.patch.object(Execution, "_let_go", always), _forget_what_may_run():
         yield
 
 
@@ -123,6 +123,10 @@ def _work_on_without_a_lease() -> Iterator[None]:
         mock.patch.object(Leases, "answered", nothing),
     ):
         yield
+
+
+def _forget_what_may_run() -> AbstractContextManager[object]:
+    return _edit(routing, "_ACQUIRE", "if over > now_ms then", "if false then")
 
 
 def _leave_counted() -> AbstractContextManager[object]:
@@ -316,6 +320,11 @@ MUTATIONS = {
     ),
     "a reply that comes again takes the place of the first": Mutation(
         apply=_overwrite_replies, breaks="replies are stored once"
+    ),
+    "a request that is given up may be run by the next at once": Mutation(
+        apply=_forget_what_may_run,
+        breaks="nothing runs twice at once",
+        plan=_callers_that_come_again,
     ),
     "a request that is over stays counted on its worker": Mutation(
         apply=_leave_counted, breaks="nothing is left", plan=_full_workers

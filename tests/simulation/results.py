@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
-from tests.simulation.checker import overlaps
 from tests.simulation.facts import Facts
 from tests.simulation.history import CallEnding
 from tests.simulation.run import Outcome, make_plan, simulate
@@ -25,7 +24,6 @@ class SeedResult:
         digest: of its history; the same in every replay.
         calls: how many ended in which way.
         runs: of functions.
-        twice: requests that ran twice at the same time, one of them given up.
         faults, violations: in words.
         cpu_seconds: that it took.
     """
@@ -34,7 +32,6 @@ class SeedResult:
     digest: str
     calls: dict[str, int]
     runs: int
-    twice: int
     faults: tuple[str, ...]
     violations: tuple[str, ...]
     cpu_seconds: float
@@ -52,7 +49,6 @@ class SeedResult:
             digest=outcome.history.digest(),
             calls=dict(calls),
             runs=len(facts.runs),
-            twice=len({overlap.first.request for overlap in overlaps(facts)}),
             faults=tuple(map(str, outcome.plan.faults)),
             violations=tuple(map(str, outcome.violations)),
             cpu_seconds=round(cpu_seconds, 3),
@@ -66,7 +62,6 @@ class SeedResult:
             digest="",
             calls={},
             runs=0,
-            twice=0,
             faults=tuple(faults),
             violations=(reason,),
             cpu_seconds=0.0,
@@ -110,7 +105,6 @@ class Summary:
 
     seeds: int = 0
     runs: int = 0
-    twice: int = 0
     cpu_seconds: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
     faults: int = 0
@@ -120,7 +114,6 @@ class Summary:
         """Count a result in."""
         self.seeds += 1
         self.runs += result.runs
-        self.twice += result.twice
         self.cpu_seconds += result.cpu_seconds
         self.calls.update(result.calls)
         self.faults += len(result.faults)
@@ -135,7 +128,6 @@ class Summary:
             "faults": self.faults,
             "calls": dict(self.calls.most_common()),
             "runs": self.runs,
-            "ran_twice_after_being_given_up": self.twice,
             "cpu_seconds": round(self.cpu_seconds, 1),
         }
         return json.dumps(shown, indent=2)
@@ -144,5 +136,5 @@ class Summary:
         calls = ", ".join(f"{count} {how}" for how, count in self.calls.most_common())
         return (
             f"{self.seeds} seeds, {len(self.failed)} failed; {self.faults} faults; "
-            f"{self.runs} runs, {self.twice} beside one that was given up; calls: {calls}"
+            f"{self.runs} runs; calls: {calls}"
         )

@@ -243,24 +243,13 @@ def test_a_worker_that_was_killed_runs_nothing() -> None:
     assert not found(*second_run(5, 9), killed)
 
 
-def test_a_run_may_go_on_whose_caller_has_left() -> None:
+def test_a_run_whose_caller_has_left_is_one_like_any_other() -> None:
     events = [
         *WELL[:5],
         ended(3, CallEnding.CANCELLED),
         LeaseDeleted(at=3, request="r", node="ex-0"),
         *(called(4, 2), leased(4.1, "L3"), began(4.2, "run-2", "wk-1.2", "L3")),
         *(finished(6), finished(7, "run-2", "wk-1.2"), answered(7, "run-2", 2)),
-    ]
-    assert not found(*events)
-
-
-def test_a_run_whose_caller_has_left_may_not_go_on_for_ever() -> None:
-    events = [
-        *WELL[:5],
-        ended(3, CallEnding.CANCELLED),
-        LeaseDeleted(at=3, request="r", node="ex-0"),
-        *(called(4, 2), leased(4.1, "L3"), began(4.2, "run-2", "wk-1.2", "L3")),
-        *(finished(60), finished(60, "run-2", "wk-1.2"), answered(61, "run-2", 2)),
     ]
     assert found(*events) == {"nothing runs twice at once"}
 

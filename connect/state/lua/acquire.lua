@@ -1,7 +1,7 @@
 -- Return a buffered response, which stays where it is until the request is completed: the
 -- answer of this script may get lost. Or route a request, lease it and assign it to a worker.
 -- KEYS: 1 and 2 as in indexes, 3 lease, 4 buffered response, 5 worker of the request,
---       6 connections of the app
+--       6 connections of the app, 7 mark of an abandoned request
 -- ARGV: 1 to 4 as in indexes, 5 random seed, 6 new lease id, 7 executor host, 8 executor
 --       port, 9 lifetime of the lease key (ms), 10 lease id held or '', 11 instance id
 --       assigned so far or '', 12 its worker hash, 13 request id, 14 app id, 15 function
@@ -13,7 +13,9 @@
 -- Returns {'buffered', response}, {'leased', lease id},
 --       {'acquired', lease id, connection id, gateway id, instance id, 1 if limited else 0,
 --       app name},
---       {'none', 'capacity' | 'draining' | 'unhealthy'}, or what must be asked again with
+--       {'none', 'capacity' | 'draining' | 'unhealthy'},
+--       {'abandoned', end of the lease (unix ms)} if somebody gave the request up and its
+--       worker may still run it, or what must be asked again with
 --       worker hashes, which only the caller can compute: {'assigned', instance id} if the
 --       request is assigned to a worker since before, {'unknown', connection id, instance
 --       id, …} if there are connections of the app that have no index.
@@ -65,6 +67,13 @@ if lease and lease.leaseID ~= held and is_live(lease, now_ms) then
   set_executor(lease, ARGV[7], ARGV[8])
   redis.call('SET', KEYS[3], cjson.encode(lease), 'KEEPTTL')
   return { 'leased', lease.leaseID }
+end
+
+if not lease then
+  local over = tonumber(redis.call('GET', KEYS[7]) or 0) or 0
+  if over > now_ms then
+    return { 'abandoned', over }
+  end
 end
 
 local assigned = redis.call('GET', KEYS[5])

@@ -31,6 +31,8 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   return { 'again', stored }
 end
 if not stored and (not running or redis.call('EXISTS', KEYS[4]) == 1) then
+  -- Its worker runs it no more: whoever asks for it again need not wait.
+  redis.call('SET', KEYS[4], '0', 'XX', 'KEEPTTL')
   return { 'late', stored }
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
