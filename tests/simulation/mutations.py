@@ -103,9 +103,11 @@ def _withdraw_at_the_end() -> Iterator[None]:
         yield
 
 
-def _extend_any_lease() -> AbstractContextManager[object]:
+@contextmanager
+def _extend_any_lease() -> Iterator[None]:
     condition = "if lease.leaseID ~= given and is_live(lease, now_ms) then"
-    return _edit(leases, "_EXTEND", condition, "if false then")
+    with _edit(leases, "_EXTEND", condition, "if false then"), _forget_what_may_run():
+        yield
 
 
 def _overwrite_replies() -> AbstractContextManager[object]:
