@@ -12,7 +12,15 @@ from typing import Any
 
 from connect.config.cycles import cycles
 from connect.config.expressions import Expression, ExpressionError
-from connect.config.faults import Faults, FunctionCheck, FunctionFault, Path, json_kind, nearest
+from connect.config.faults import (
+    Faults,
+    FunctionCheck,
+    FunctionFault,
+    Path,
+    inexpressible,
+    json_kind,
+    nearest,
+)
 from connect.config.faults import quoted as quote
 from connect.config.schedule import Schedule, ScheduleError, UnknownZone, nearest_zone
 from connect.config.triggers import SchemaFormat, pattern_fault
@@ -90,6 +98,8 @@ def _faults(value: object, place: str, ids: FunctionIds) -> tuple[FunctionFault,
         function_id = value.get("id")
         named = isinstance(function_id, str) and function_id
         check = FunctionCheck(str(function_id) if named else place, faults)
+        for path, reason in inexpressible(value):
+            check.fault(path, reason)
         check_definition(check, value)
         ids.check(check, value)
     else:

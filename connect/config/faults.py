@@ -20,6 +20,7 @@ __all__ = [
     "json_kind",
     "nearest",
     "path_text",
+    "inexpressible",
     "quoted",
     "unencodable",
 ]
@@ -30,6 +31,7 @@ Path: TypeAlias = tuple[str | int, ...]
 DEEPEST_NESTING = 64
 
 _LARGEST_INTEGER = 2**53 - 1  # of canonical JSON
+_TOO_LARGE = "a number too large to express"
 _FAULTS_KEPT = 1000
 _FAULTS_TOLD = 20
 _LONGEST_QUOTE = 60
@@ -258,9 +260,27 @@ def unencodable(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
         case str() if not _is_text(value):
             yield path, "half of a surrogate pair, which is no text"
         case float() if not math.isfinite(value):
-            yield path, "a number too large to express"
+            yield path, _TOO_LARGE
         case int() if abs(value) > _LARGEST_INTEGER:
             yield path, f"an integer beyond {_LARGEST_INTEGER}, which JSON cannot keep"
+
+
+def inexpressible(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Yield path and reason of every number in a JSON value that readers of JSON cannot take.
+
+    Args:
+        value: decoded JSON.
+        path: of the value.
+    """
+    match value:
+        case Mapping():
+            for key, item in value.items():
+                yield from inexpressible(item, (*path, key))
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from inexpressible(item, (*path, index))
+        case int() | float() if not _is_finite(value):
+            yield path, _TOO_LARGE
 
 
 def path_text(path: Path) -> str:
@@ -279,6 +299,14 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     few = [name for name, _ in zip(candidates, range(_MOST_CANDIDATES), strict=False)]
     found = difflib.get_close_matches(quoted(name), few, n=1)
     return found[0] if found else None
+
+
+def _is_finite(number: float) -> bool:
+    """Tell whether a double can hold the number, perhaps rounded."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def _is_text(text: str) -> bool:

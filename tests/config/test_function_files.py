@@ -334,3 +334,13 @@ class TestKnown:
         write(tmp_path, f_cue=MINIMAL.replace('"F"', '"G"'))
         [file] = load_functions([tmp_path], known=before.files).files
         assert file.value["name"] == "G"
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 400])
+def test_a_number_that_json_readers_cannot_take_is_a_fault(number: str) -> None:
+    schema = f'{{format: "cue", synced: false, def: {{g: [1, {number}]}}}}'
+    text = f'{{id: "f", name: "F", triggers: [{{event: "a", definition: {schema}}}]}}'
+    [fault] = check_sources([(Source("f.cue", text), True)]).faults
+    assert fault.path == ("triggers", 0, "definition", "def", "g", 1)
+    assert fault.message == "a number too large to express"
+    assert fault.spans[0].start == text.index(number)
