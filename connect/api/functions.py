@@ -99,15 +99,16 @@ class FunctionReads:
         """Return the next starts by all schedules together, the first ones first."""
         now = self._now()
         found = [
-            (start.at, start.latest, trigger.cron)
+            # In UTC: times of one zone compare by their clock's, which may be set back.
+            (start.at.astimezone(UTC), start.latest.astimezone(UTC), trigger.cron)
             for trigger in defined.function.triggers
             if isinstance(trigger, CronTrigger)
             for start in next_times(trigger, now, count)
         ]
         return [
             {
-                "at": at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-                "latest": latest.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+                "at": at.isoformat().replace("+00:00", "Z"),
+                "latest": latest.isoformat().replace("+00:00", "Z"),
                 "cron": cron,
             }
             for at, latest, cron in sorted(found)[:count]

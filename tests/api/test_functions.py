@@ -63,6 +63,20 @@ async def test_a_definition_is_shown_with_all_there_is_to_say(mock_clock: MockCl
     assert len(times) == 5
 
 
+async def test_times_are_in_order_where_clocks_are_set_back(mock_clock: MockClock) -> None:
+    # On 7 April 2024, 03:00 in Sydney was 02:00 again.
+    cron = {"cron": "TZ=Australia/Sydney */20 2 7 4 *"}
+    async with open_api(defined=defined({"id": "f", "triggers": [cron]})) as api:
+        shown = (await api.client.get("/v0/functions/f")).json()["data"]
+    assert [each["at"][11:16] for each in shown["next_times"]] == [
+        "15:00",
+        "15:20",
+        "15:40",
+        "16:00",
+        "16:20",
+    ]
+
+
 async def test_all_definitions_are_listed_with_their_next_start(mock_clock: MockClock) -> None:
     async with open_api(defined=defined(PAY, {"id": "other"})) as api:
         data = (await api.client.get("/v0/functions")).json()["data"]
