@@ -34,6 +34,19 @@ _UNEXPECTED = re.compile(
     r"Syntax error: (?:mismatched input|extraneous input|token recognition error at:)"
     r" '(?P<found>.*)'$"
 )
+_KINDS = {
+    "BYTES": "bytes",
+    "DOUBLE": "a number",
+    "DURATION": "a duration",
+    "INT": "a number",
+    "LIST": "a list",
+    "MAP": "an object",
+    "NULL": "null",
+    "STRING": "a string",
+    "TIMESTAMP": "a time",
+    "TYPE": "a type",
+    "UINT": "a number",
+}
 _FUNCTIONS = (
     "all", "bool", "bytes", "contains", "double", "duration", "dyn", "endsWith", "exists",
     "exists_one", "filter", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear",
@@ -86,7 +99,7 @@ class Expression:
         variables: the names that it may use, apart from those of the language.
 
     Raises:
-        ExpressionError: the text is no CEL, or uses other names.
+        ExpressionError: the text is no CEL, uses other names, or can be neither true nor false.
     """
 
     def __init__(self, text: str, variables: Sequence[str] = ("event", "async")) -> None:
@@ -166,9 +179,12 @@ def _compiled(text: str, variables: tuple[str, ...]) -> tuple[BoundedCost, Any]:
                 text, f"{reason} (a pattern at line {line}, column {column})", line, column
             )
     try:
-        return cost, _environment(variables).compile(text)
+        program = _environment(variables).compile(text)
     except RuntimeError as error:
         raise _explained(text, variables, str(error)) from None
+    if reason := _type_fault(program.return_type()):
+        raise ExpressionError(text, reason)
+    return cost, program
 
 
 @lru_cache(maxsize=16)
@@ -176,6 +192,16 @@ def _environment(variables: tuple[str, ...]) -> Any:
     from cel_expr_python import cel
 
     return cel.NewEnv(variables=dict.fromkeys(variables, cel.Type.DYN))
+
+
+def _type_fault(of: Any) -> str | None:
+    """Return why values of a type, which the compiler has found, are no condition's."""
+    from cel_expr_python import cel
+
+    if of in (cel.Type.BOOL, cel.Type.DYN):
+        return None
+    name = of.name().partition("<")[0]
+    return f"its value is always {_KINDS.get(name, name)}; expected true or false"
 
 
 def _pattern_fault(pattern: str) -> str | None:

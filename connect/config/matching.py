@@ -144,7 +144,7 @@ def cancels(
         The first rule that applies; None if none does.
 
     Raises:
-        ExpressionError: a condition is neither true nor false.
+        ExpressionError: a condition is neither true nor false, and no other rule applies.
     """
     ts = event.get("ts")
     if now is None:
@@ -152,10 +152,16 @@ def cancels(
     event_id = event.get("id")
     if now < run.started or (event_id is not None and event_id == run.event.get("id")):
         return None
-    return next(
-        (rule for rule in function.cancel if _applies(rule, event, run, now)),
-        None,
-    )
+    unusable: ExpressionError | None = None
+    for rule in function.cancel:
+        try:
+            if _applies(rule, event, run, now):
+                return rule
+        except ExpressionError as error:
+            unusable = unusable or error
+    if unusable is not None:
+        raise unusable
+    return None
 
 
 def _applies(rule: Cancel, event: Mapping[str, Any], run: StartedRun, now: float) -> bool:

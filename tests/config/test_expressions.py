@@ -128,6 +128,28 @@ def test_an_expression_must_be_true_or_false() -> None:
         Expression("event.data.s").matches(event=EVENT)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("'always'", "a string"),
+        ("1 + 1", "a number"),
+        ("[event]", "a list"),
+        ("{'a': true}", "an object"),
+        ("null", "null"),
+        ("event.data.t ? 1u : 2u", "a number"),
+        ("timestamp('2026-01-01T00:00:00Z')", "a time"),
+    ],
+)
+def test_an_expression_that_never_is_true_or_false_does_not_compile(text: str, kind: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        Expression(text)
+    assert caught.value.reason == f"its value is always {kind}; expected true or false"
+
+
+def test_an_expression_whose_type_shows_only_with_an_event_compiles() -> None:
+    assert Expression("event.data.t").matches(event=EVENT)
+
+
 def test_an_event_nested_too_deeply_does_not_match() -> None:
     value: list[object] = []
     for _ in range(10_000):

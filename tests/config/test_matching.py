@@ -167,6 +167,11 @@ def test_an_event_without_a_name_cancels_nothing() -> None:
     assert cancels(made(cancel=[{"event": "*"}]), {"data": {}}, RUN) is None
 
 
+def test_a_rule_that_applies_counts_more_than_a_condition_that_is_none() -> None:
+    function = made(cancel=[{"event": "*", "if": "event.data.id"}, {"event": "shop/*"}])
+    assert cancels(function, EVENT, RUN) == Cancel("shop/*")
+
+
 def test_a_condition_that_is_neither_true_nor_false_is_an_error() -> None:
     with pytest.raises(ExpressionError, match="neither true nor false"):
         cancelling(**{"if": "event.data.id"})
