@@ -47,7 +47,10 @@ def ready_steps(function: Function, finished: Collection[str]) -> tuple[ReadySte
 
     Raises:
         ValueError: one of the ids is no step's.
+        TypeError: the ids are one text, which would be taken for its letters.
     """
+    if isinstance(finished, str):
+        raise TypeError(f"the finished steps are the text {finished!r}; expected a set of ids")
     over = {*finished, TRIGGER}
     ids = [step.id for step in function.steps]
     for unknown in sorted(over.difference(ids, (TRIGGER,))):

@@ -59,6 +59,11 @@ def test_a_step_that_there_is_not_cannot_be_over() -> None:
         ready_steps(DIAMOND, ["start", "lefft"])
 
 
+def test_one_text_is_no_collection_of_ids() -> None:
+    with pytest.raises(TypeError, match=r"the text 'st'; expected a set of ids"):
+        ready_steps(made(s=[], t=[]), "st")
+
+
 def test_a_function_without_steps_has_none_ready() -> None:
     assert ready_steps(made(), []) == ()
 
