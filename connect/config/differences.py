@@ -65,7 +65,8 @@ def _differences(function: Function, registered: Mapping[str, Any]) -> Iterator[
         [_trigger(trigger) for trigger in function.triggers],
         _objects(registered.get("triggers"), ("event", "expression", "cron", "jitter")),
     )
-    yield from _value("concurrency", function.concurrency, _concurrency(registered))
+    # No limit is written as 0, or not at all.
+    yield from _value("concurrency", function.concurrency or None, _concurrency(registered) or None)
     yield from _value("idempotency", function.idempotency, registered.get("idempotency"))
     yield from _throttle(function, registered.get("throttle"))
     yield from _entries(

@@ -83,6 +83,9 @@ def test_a_long_value_is_cut_in_the_text_only() -> None:
         ({"concurrency": 5}, {"concurrency": {"limit": 5}}, []),
         ({"concurrency": 5}, {"concurrency": [{"limit": 5, "key": None}]}, []),
         ({}, {"concurrency": []}, []),
+        ({"concurrency": 0}, {}, []),
+        ({}, {"concurrency": [{"limit": 0}]}, []),
+        ({"concurrency": 0}, {"concurrency": 5}, ["concurrency: defined nothing, registered 5"]),
         (
             {"concurrency": 5},
             {"concurrency": [{"limit": 5, "key": "event.data.id"}]},
