@@ -9,6 +9,7 @@ Every fault is found at once.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from unicodedata import category
 
 from connect.config.cycles import cycles
 from connect.config.expressions import Expression, ExpressionError
@@ -47,6 +48,8 @@ UNDER_AFTER = ("event", "steps", "response")
 UNDER_ASYNC = ("event", "async", "steps", "response")
 
 _MOST_RETRIES = 20
+_LONGEST_ID = 256  # characters
+_BREAKING = frozenset({"Cc", "Zl", "Zp"})  # control characters, and other ends of lines
 _COMPILING = 50  # characters' worth of work that compiling anything takes
 
 
@@ -109,7 +112,7 @@ def _faults(value: object, place: str, ids: FunctionIds) -> tuple[FunctionFault,
 
 def check_definition(check: FunctionCheck, definition: Mapping[str, Any]) -> None:
     """Note everything that is wrong with one definition."""
-    check.text(definition, "id", required=True)
+    _id(check, definition)
     check.text(definition, "name")
     check.text(definition, "idempotency")
     for at, trigger in check.mappings(definition, "triggers", required=True):
@@ -118,6 +121,16 @@ def check_definition(check: FunctionCheck, definition: Mapping[str, Any]) -> Non
     _limits(check, definition)
     _windows(check, definition)
     _cancellations(check, definition)
+
+
+def _id(check: FunctionCheck, definition: Mapping[str, Any]) -> None:
+    function_id = check.text(definition, "id", required=True)
+    if function_id is None:
+        return
+    if len(function_id) > _LONGEST_ID:
+        check.fault(("id",), f"longer than {_LONGEST_ID} characters")
+    elif any(category(character) in _BREAKING for character in function_id):
+        check.fault(("id",), "an id has no line breaks and no control characters")
 
 
 def _trigger(check: FunctionCheck, trigger: Mapping[str, Any], at: Path) -> None:

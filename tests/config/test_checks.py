@@ -69,6 +69,11 @@ def test_a_complete_definition_has_no_fault() -> None:
     assert check_function(COMPLETE) == ()
 
 
+@pytest.mark.parametrize("function_id", ["x" * 256, "shop/a b", "żółw ☃"])
+def test_an_id_may_be_anything_that_a_line_can_hold(function_id: str) -> None:
+    assert check_function(function(id=function_id)) == ()
+
+
 @pytest.mark.parametrize(
     ("value", "path", "reason"),
     [
@@ -136,6 +141,9 @@ def test_a_complete_definition_has_no_fault() -> None:
         (function(concurrency=Decimal("1.50")), "concurrency",
          "1.50; expected a whole number of 0 or more"),
         (function(name=Decimal("1.50")), "name", "a number; expected a string"),
+        (function(id="x" * 257), "id", "longer than 256 characters"),
+        (function(id="a\nb"), "id", "an id has no line breaks and no control characters"),
+        (function(id="a\u2028b"), "id", "an id has no line breaks and no control characters"),
         ([], "", "a list; expected an object"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "-",
