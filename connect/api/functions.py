@@ -11,6 +11,7 @@ from connect.api.http import Access, ApiError, json_response, json_time
 from connect.config.defined import DefinedFunction, DefinedFunctions
 from connect.config.differences import differences
 from connect.config.faults import nearest
+from connect.config.frozen import thawed
 from connect.config.schedule import next_times
 from connect.config.triggers import CronTrigger
 from connect.state.records import AppRecord
@@ -77,22 +78,23 @@ class FunctionReads:
         count: int,
     ) -> dict[str, Any]:
         function = defined.function
+        definition = thawed(function.definition)
         return {
             "id": function.id,
             "name": function.name,
             "file": defined.file,
-            "triggers": function.definition["triggers"],
+            "triggers": definition["triggers"],
             "next_times": self._next_times(defined, count),
             "registered": [
                 {
                     "app_id": app.id,
                     "app_name": app.name,
                     "synced_at": json_time(app.synced_at_ms),
-                    "differences": [one.as_json() for one in differences(function, definition)],
+                    "differences": [one.as_json() for one in differences(function, theirs)],
                 }
-                for app, definition in registered
+                for app, theirs in registered
             ],
-            "definition": function.definition,
+            "definition": definition,
         }
 
     def _next_times(self, defined: DefinedFunction, count: int) -> list[dict[str, str]]:

@@ -6,11 +6,12 @@ meaning stands here. Names that Python reserves are written out: `if` is `condit
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from connect.config.checks import TRIGGER, check_function
 from connect.config.faults import FunctionConfigError
+from connect.config.frozen import frozen
 from connect.config.triggers import (
     CronTrigger,
     EventDefinition,
@@ -187,18 +188,22 @@ class Function:
         concurrency: how many runs there may be at once; None for no bound.
         steps: in the order of the definition.
         idempotency: what makes two events the same.
-        definition: the JSON object, decoded, as it came.
+        definition: the JSON object, decoded, with lists as tuples; read-only all through
+            (`connect.config.frozen.thawed` makes plain dicts and lists of it).
     """
 
     id: str
     name: str
     triggers: tuple[Trigger, ...]
-    definition: Mapping[str, Any]
+    definition: Mapping[str, Any] = field(hash=False)
     steps: tuple[Step, ...] = ()
     concurrency: int | None = None
     idempotency: str | None = None
     throttle: Throttle | None = None
     cancel: tuple[Cancel, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "definition", frozen(self.definition))
 
     @classmethod
     def from_json(cls, value: object) -> "Function":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connect.config.definitions import Cancel, Function, Step
+from connect.config.frozen import thawed
 from connect.config.functions import MAIN_STEP
 from connect.config.triggers import CronTrigger, Trigger
 from connect.protocol.durations import parse_duration
@@ -141,7 +142,7 @@ def _steps(function: Function, registered: Mapping[str, Any]) -> Iterator[Differ
             [step] = function.steps
             yield from _retries(step, registered[MAIN_STEP])
         return
-    written = function.definition.get("steps") or {}
+    written = thawed(function.definition.get("steps") or {})
     for step in function.steps:
         path = f"steps.{step.id}"
         other = registered.get(step.id)

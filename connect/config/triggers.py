@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from connect.config.frozen import frozen
 
 __all__ = [
     "CronTrigger",
@@ -34,12 +36,16 @@ class EventDefinition:
 
     Attributes:
         synced: whether the schema is kept in step with one stored elsewhere.
-        schema: the schema, or the path of a file that holds it (`def` in a definition).
+        schema: the schema, read-only all through, or the path of a file that holds it (`def`
+            in a definition).
     """
 
     format: SchemaFormat
     synced: bool
-    schema: str | Mapping[str, Any]
+    schema: str | Mapping[str, Any] = field(hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema", frozen(self.schema))
 
 
 @dataclass(frozen=True, slots=True)

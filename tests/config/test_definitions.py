@@ -1,6 +1,7 @@
 """Functions as typed objects."""
 
 from dataclasses import FrozenInstanceError
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from connect.config.definitions import (
     Version,
 )
 from connect.config.faults import FunctionConfigError
+from connect.config.frozen import thawed
 from tests.config.test_checks import COMPLETE, function
 
 
@@ -53,7 +55,7 @@ def test_a_complete_definition_becomes_objects() -> None:
             ),
         ),
     )
-    assert made.definition == COMPLETE
+    assert thawed(made.definition) == COMPLETE
 
 
 def test_what_a_definition_leaves_out_is_absent() -> None:
@@ -100,6 +102,44 @@ def test_objects_cannot_be_changed() -> None:
     made = Function.from_json(COMPLETE)
     with pytest.raises(FrozenInstanceError):
         made.id = "other"  # type: ignore[misc] # what is tried here
+
+
+@pytest.mark.parametrize(
+    "path",
+    [(), ("steps", "first"), ("triggers", 0), ("triggers", 1, "definition", "def")],
+    ids=str,
+)
+def test_no_part_of_the_definition_can_be_changed(path: tuple[str | int, ...]) -> None:
+    part: Any = Function.from_json(COMPLETE).definition
+    for key in path:
+        part = part[key]
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        part["id"] = "X"
+
+
+def test_the_list_of_triggers_cannot_be_changed() -> None:
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        Function.from_json(COMPLETE).definition["triggers"][0] = {}
+
+
+def test_a_definition_stays_what_it_was_when_its_json_changes() -> None:
+    value = function()
+    made = Function.from_json(value)
+    value["triggers"].append({"event": "late"})
+    assert thawed(made.definition) == function()
+
+
+def test_the_schema_of_an_event_cannot_be_changed() -> None:
+    trigger = Function.from_json(COMPLETE).triggers[1]
+    assert isinstance(trigger, EventTrigger)
+    assert trigger.definition is not None
+    schema: Any = trigger.definition.schema
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        schema["type"] = "object"
+
+
+def test_equal_functions_have_the_same_hash() -> None:
+    assert hash(Function.from_json(COMPLETE)) == hash(Function.from_json(COMPLETE))
 
 
 def test_every_fault_is_raised_at_once() -> None:
