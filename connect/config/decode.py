@@ -44,7 +44,7 @@ from connect.config.configuration import (
 from connect.config.cue.errors import CueError, Fault, FaultKind, Path
 from connect.config.cue.source import Span
 from connect.config.effects import redis_url
-from connect.config.layers import UnfitValue, typed
+from connect.config.layers import UnfitValue, empty_address, typed
 from connect.errors import ConfigurationError
 from connect.settings import LogFormat
 
@@ -100,8 +100,7 @@ def decode(
         data_store=DataStoreConfig(service=_data_store(reader)),
         connect=_connect(reader) if "connect" in value else None,
     )
-    if check_url is not None:
-        _check_redis(reader, configuration, check_url)
+    _check_redis(reader, configuration, check_url)
     if reader.faults:
         raise CueError(reader.faults)
     return configuration
@@ -226,7 +225,7 @@ def _redis(reader: _Reader, *at: str, key_prefix: str) -> RedisService:
     )
 
 
-def _check_redis(reader: _Reader, configuration: Configuration, check: CheckURL) -> None:
+def _check_redis(reader: _Reader, configuration: Configuration, check: CheckURL | None) -> None:
     """Refuse the URL of a Redis that the service could not use."""
     given = {} if configuration.connect is None else configuration.connect.given
     service = configuration.state.service
@@ -235,11 +234,16 @@ def _check_redis(reader: _Reader, configuration: Configuration, check: CheckURL)
         path, url = ("connect", "redis", "url"), given["redis.url"]
     elif isinstance(service, RedisService):
         path = ("state", "service", "host" if service.dsn is None else "dsn")
+        if service.dsn is None and not service.host:
+            reader.fault(path, empty_address(RedisService().host))
+            return
         url = redis_url(service)
     else:
         return
     if not url:
         reader.fault(path, "empty; leave it out to have none (is a variable not set?)")
+        return
+    if check is None:
         return
     try:
         check(url)

@@ -29,6 +29,7 @@ __all__ = [
     "Resolved",
     "UnfitValue",
     "check_combinations",
+    "empty_address",
     "overrides",
     "parse_setting",
     "resolve",
@@ -48,6 +49,7 @@ _CHOICES = {
 _KEYS = frozenset(
     {"tenant.accepted_session_secrets", "tenant.session_secret", "tenant.signing_keys"}
 )
+_ADDRESSES = frozenset({"listen.admin_host", "listen.host"})
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -291,9 +293,20 @@ def _text(setting: Setting, value: Any) -> str:
         raise UnfitValue(f"{value!r} is neither an address nor a network such as 10.0.0.0/8")
     if not value and (setting.optional or setting.type is SettingType.TEXTS):
         raise UnfitValue("empty; leave it out to have none (is a variable not set?)")
+    if not value and setting.path in _ADDRESSES:
+        raise UnfitValue(empty_address(setting.default))
     if setting.path in _KEYS:
         _check_key(setting.path, value)
     return value
+
+
+def empty_address(default: str) -> str:
+    """Say what is wrong with an empty host or address, which would stand for another one.
+
+    Args:
+        default: what it is when it is left out.
+    """
+    return f"empty; leave it out for {default} (is a variable not set?)"
 
 
 def _check_key(path: str, value: str) -> None:

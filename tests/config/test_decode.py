@@ -255,6 +255,11 @@ class TestRedis:
             ({"dsn": "redis://d"}, "dsn", "refused redis://d"),
             ({"dsn": ""}, "dsn", "empty; leave it out to have none (is a variable not set?)"),
             ({"host": "a,b", "db": 2}, "host", "refused redis://a,b:6379/2"),
+            (
+                {"host": ""},
+                "host",
+                "empty; leave it out for localhost (is a variable not set?)",
+            ),
         ],
     )
     def test_what_the_state_names_is_refused(
@@ -262,6 +267,15 @@ class TestRedis:
     ) -> None:
         state = {"service": {"backend": "redis", **service}}
         assert self.refused(state=state) == [(("state", "service", name), message)]
+
+    def test_an_empty_host_beside_a_dsn_does_not_matter(self) -> None:
+        state = {"service": {"backend": "redis", "dsn": "redis://d", "host": ""}}
+        assert isinstance(decoded(state=state).state.service, RedisService)
+
+    def test_an_empty_host_is_refused_where_urls_are_not_looked_at(self) -> None:
+        assert [
+            path for path, _ in faults(state={"service": {"backend": "redis", "host": ""}})
+        ] == [("state", "service", "host")]
 
     def test_the_services_own_setting_is_refused_and_comes_before_the_state(self) -> None:
         state = {"service": {"backend": "redis", "dsn": "redis://d"}}

@@ -144,6 +144,8 @@ def test_a_setting_takes_a_documents_value(path: str, given: Any, value: Any) ->
         ("tenant.event_keys", [1], "expected a string"),
         ("tenant.event_keys", [""], "empty; leave it out"),
         ("redis.url", "", "empty; leave it out"),
+        ("listen.host", "", "empty; leave it out for 0.0.0.0 (is a variable not set?)"),
+        ("listen.admin_host", "", "empty; leave it out for 127.0.0.1 (is a variable not set?)"),
         ("listen.host", 1, "expected a string"),
         ("roles", "api", "expected a list of"),
     ],
