@@ -86,6 +86,7 @@ def show(
         document_rows,
         json_document,
         json_settings,
+        secrets_of,
         setting_rows,
     )
 
@@ -96,16 +97,17 @@ def show(
         loaded = load_document(service.document)
     except FaultyDocument as error:
         return _refused(error.faults)
+    secrets = secrets_of(loaded)
     if as_json:
         shown = {
             "document": service.document.name,
-            "settings": json_settings(service.resolved, origins=origin),
+            "settings": json_settings(service.resolved, secrets, origins=origin),
             "configuration": json_document(loaded, origins=origin),
         }
         print(json.dumps(shown, indent=2, ensure_ascii=False))
         return 0
     print("# settings of this service")
-    _print_rows(setting_rows(service.resolved), origin=origin)
+    _print_rows(setting_rows(service.resolved, secrets), origin=origin)
     print(f"\n# configuration: {service.document.name}")
     _print_rows(document_rows(loaded), origin=origin)
     return 0

@@ -55,6 +55,20 @@ class _Places:
         self._shown = Source(name, masked_text(expansion, file))
         self._secrets = secret_texts(expansion, file)
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The secrets that the document's text contains."""
+        return self._secrets
+
+    def masked(self, error: CueError) -> CueError:
+        """Return an error, with its places as they are shown, without secrets in its messages."""
+        return CueError(
+            [
+                replace(fault, message=masked_message(fault.message, self._secrets))
+                for fault in error.faults
+            ]
+        )
+
     def span(self, span: Span) -> Span:
         if span.source is not self._source:
             return span
@@ -120,6 +134,22 @@ class Evaluated:
     file: File
     check_url: CheckURL | None
     _places: _Places
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The secrets that the document's text contains; they may stand in any value."""
+        return self._places.secrets
+
+    def decode(self, exported: Mapping[str, Any]) -> Configuration:
+        """Make the objects of a value of this configuration.
+
+        Raises:
+            CueError: values that cannot be used, at their places, without secrets.
+        """
+        try:
+            return decode(exported, self.spans, check_url=self.check_url)
+        except CueError as error:
+            raise self._places.masked(error) from None
 
     def error(self, error: CueError) -> CueError:
         """Return an error with its places in the document as it was written."""
@@ -233,7 +263,7 @@ def decode_configuration(given: Evaluated) -> Loaded:
             meant = refined(error.faults, given.file, CONFIGURATION, given.root, redact=is_secret)
             told = given.error(CueError([_meant_as_field(fault) for fault in meant]))
             raise _with_decoding(told, unified, given) from None
-    configuration = decode(exported, given.spans, check_url=given.check_url)
+    configuration = given.decode(exported)
     effects = effects_of(configuration, given.written)
     return Loaded(
         document=given.document,
@@ -256,7 +286,7 @@ def _with_decoding(error: CueError, value: Value, given: Evaluated) -> CueError:
             if name not in sound:  # a section without defaults may lack any of its parts
                 sound[name] = {part: inner for part, inner in parts.items() if inner is not None}
     try:
-        decode(sound, given.spans, check_url=given.check_url)
+        given.decode(sound)
     except CueError as further:
         told = {fault.path for fault in error.faults}
         faults = [*error.faults, *(each for each in further.faults if each.path not in told)]

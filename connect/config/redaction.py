@@ -9,8 +9,9 @@ where a secret should be, for it may be a password without its quotes.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import fields, is_dataclass, replace
+from decimal import Decimal
 from difflib import SequenceMatcher
 from functools import cache, lru_cache
 from typing import Any
@@ -30,6 +31,7 @@ __all__ = [
     "masked_error",
     "masked_message",
     "masked_text",
+    "masked_value",
     "secret_texts",
 ]
 
@@ -143,8 +145,15 @@ def masked_text(expansion: Expansion, file: ast.File | None) -> str:
 
 
 def secret_texts(expansion: Expansion, file: ast.File | None) -> frozenset[str]:
-    """Return the secrets that a document's text contains, for `masked_message`."""
-    found: set[str] = set()
+    """Return the secrets that a document's text contains, for `masked_message`.
+
+    The value of a variable that is named like a secret is one wherever it stands.
+    """
+    found = {
+        substitution.value
+        for substitution in expansion.substitutions
+        if _named_secret(substitution.name)
+    }
     if file is None:
         for start, end in _guessed_ranges(expansion.text):
             text = expansion.text[start:end]
@@ -153,7 +162,10 @@ def secret_texts(expansion: Expansion, file: ast.File | None) -> frozenset[str]:
             found |= set(re.findall(r"[^\W\d]\w*|\d+", text))
     else:
         values = _secret_values(file)
-        found |= {expansion.text[node.span.start : node.span.end] for node in _shown_secrets(file)}
+        for node in _shown_secrets(file):
+            found.add(expansion.text[node.span.start : node.span.end])
+            if isinstance(node, ast.Literal) and isinstance(node.value, str):
+                found.add(node.value)
         for substitution in expansion.substitutions:
             if any(value.span.start <= substitution.at < value.span.end for value in values):
                 found.add(substitution.value)
@@ -168,7 +180,30 @@ def masked_message(message: str, secrets: Iterable[str]) -> str:
             message = message.replace(secret, MASK)
         else:
             message = message.replace(f'"{secret}"', f'"{MASK}"')
+            message = message.replace(f"'{secret}'", f"'{MASK}'")
     return masked_credentials(message)
+
+
+def masked_value(value: Any, secrets: Set[str]) -> Any:
+    """Return a value of a configuration without the secrets in it; what has none stays itself.
+
+    Args:
+        value: a string, a number, or a list of these; others stay as they are.
+        secrets: the texts to hide.
+    """
+    match value:
+        case bool():
+            return value
+        case str() | int() | Decimal() if str(value) in secrets:
+            return MASK
+        case str():
+            # What stays the same keeps its type, which may be an enum's.
+            masked = masked_message(value, secrets)
+            return value if masked == value else masked
+        case list() | tuple():
+            return [masked_value(item, secrets) for item in value]
+        case _:
+            return value
 
 
 def masked_error(error: CueError) -> CueError:

@@ -192,6 +192,22 @@ class TestCheck:
         assert "inngest.cue:" in answer.err
         assert "hunter2" not in answer.err + answer.out
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{state: service: host: "$REDIS_PASSWORD", log: level: "$REDIS_PASSWORD"}',
+            '{connect: listen: gateway_url: "http://$REDIS_PASSWORD"}',
+            '{connect: log: level: "$REDIS_PASSWORD"}',
+            'let y = "hunter2"\nconfig: {connect: tenant: session_secret: y, log: level: y}',
+        ],
+    )
+    def test_a_variable_named_like_a_secret_shows_nowhere(self, run: Run, text: str) -> None:
+        write(text)
+        answer = run("check", REDIS_PASSWORD="hunter2")
+        assert answer.code == 1
+        assert "inngest.cue:" in answer.err
+        assert "hunter2" not in answer.err + answer.out
+
 
 class TestShow:
     def test_every_setting_is_shown(self, run: Run) -> None:
@@ -272,6 +288,31 @@ class TestShow:
         assert answer.code == 0, answer.err
         assert "hunter2" not in answer.out + answer.err
         assert "********" in answer.out
+
+    @pytest.mark.parametrize("form", [(), ("--json",), ("--json", "--origin")])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{state: service: {backend: "redis", host: "$REDIS_PASSWORD"}}',
+            '{state: service: {backend: "redis", db: $REDIS_PASSWORD}}',
+            '{eventAPI: addr: "x-$REDIS_PASSWORD"}',
+            '{connect: {roles: ["api", "gateway", "executor"], gateway_group: "$REDIS_PASSWORD"}}',
+            'let y = "1234567"\nconfig: state: service: {password: y, host: "\\(y)-h"}',
+            "config: {coreAPI: addr: connect.tenant.session_secret\n"
+            'connect: tenant: session_secret: "12345" + "67"}',
+        ],
+    )
+    def test_a_secret_shows_nowhere_else(self, run: Run, text: str, form: tuple[str, ...]) -> None:
+        write(text)
+        answer = run("show", *form, REDIS_PASSWORD="1234567")
+        assert answer.code == 0, answer.err
+        assert "1234567" not in answer.out + answer.err
+        assert "********" in answer.out
+
+    def test_a_default_that_is_the_same_text_as_a_secret_is_shown(self, run: Run) -> None:
+        write('{state: service: {backend: "redis", password: "$REDIS_PASSWORD"}}')
+        lines = run("show", REDIS_PASSWORD="localhost").out.splitlines()
+        assert "state.service.host = localhost" in lines
 
     def test_a_path_may_be_given_like_any_commands(self, run: Run) -> None:
         write('{connect: gateway_group: "blue"}', "own.cue")

@@ -1,5 +1,7 @@
 """Secrets of a configuration do not show."""
 
+from decimal import Decimal
+
 import pytest
 
 from connect.config.credentials import MASK
@@ -12,6 +14,7 @@ from connect.config.redaction import (
     masked_error,
     masked_message,
     masked_text,
+    masked_value,
     secret_texts,
 )
 
@@ -230,3 +233,37 @@ def test_the_error_of_documents_shows_none_of_their_secrets() -> None:
 def test_an_error_without_places_stays_as_it_is() -> None:
     fault = Fault(FaultKind.BUDGET, "too many steps")
     assert masked_error(CueError([fault])).faults == (fault,)
+
+
+def test_the_value_of_a_variable_named_like_a_secret_is_one_anywhere() -> None:
+    expansion = expand("host: $DB_PASSWORD, addr: $ADDR", {"DB_PASSWORD": "hunter2", "ADDR": "h"})
+    assert secret_texts(expansion, None) == {SECRET}
+
+
+def test_a_text_with_escapes_is_a_secret_as_it_reads_too() -> None:
+    expansion = expand(r'password: "hunter\u0032"', {})
+    file = parse(Source("x", expansion.text))
+    assert SECRET in secret_texts(expansion, file)
+
+
+def test_a_short_secret_is_masked_within_any_quotes() -> None:
+    assert masked_message("""'abc' or "abc", abc""", ["abc"]) == f"""'{MASK}' or "{MASK}", abc"""
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("hunter2", MASK),
+        ("x-hunter2", f"x-{MASK}"),
+        (["a", "hunter2"], ["a", MASK]),
+        (1234, MASK),
+        (Decimal("1.5"), MASK),
+        (True, True),
+        (None, None),
+        ("ab", MASK),
+        ("abc", "abc"),
+        ("redis://u:x@h", f"redis://u:{MASK}@h"),
+    ],
+)
+def test_a_value_is_shown_without_secrets(value: object, shown: object) -> None:
+    assert masked_value(value, {SECRET, "1234", "1.5", "True", "ab"}) == shown
