@@ -5,7 +5,7 @@ Variables in the text are expanded first. A document that begins with ``{`` is u
 value must be final and concrete; then it becomes frozen objects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -233,8 +233,12 @@ def evaluate_configuration(
             error = CueError(meant)
         shown = _Places(document.name, expansion, file, source)
         error = shown.error(error, root, whole)
-        if checked and file is not None and whole is not None and value is not None:
+        spent = any(fault.kind is FaultKind.BUDGET for fault in error.faults)
+        if file is not None and whole is not None and value is not None and not spent:
             given = Evaluated(document, whole, value, root, None, checked, file, check_url, shown)
+            if not checked:
+                value = value.unify(definition(CONFIGURATION))
+                error = _with_schema(error, value, given)
             error = _with_decoding(error, value, given)
         raise error from None
     shown = _Places(document.name, expansion, file, source)
@@ -260,9 +264,7 @@ def decode_configuration(given: Evaluated) -> Loaded:
         try:
             exported = unified.export()
         except CueError as error:
-            meant = refined(error.faults, given.file, CONFIGURATION, given.root, redact=is_secret)
-            told = given.error(CueError([_meant_as_field(fault) for fault in meant]))
-            raise _with_decoding(told, unified, given) from None
+            raise _with_decoding(_of_schema(error, given), unified, given) from None
     configuration = given.decode(exported)
     effects = effects_of(configuration, given.written)
     return Loaded(
@@ -275,6 +277,40 @@ def decode_configuration(given: Evaluated) -> Loaded:
     )
 
 
+def _of_schema(error: CueError, given: Evaluated) -> CueError:
+    """Return what is wrong with a configuration by the schema, as it is shown."""
+    meant = refined(error.faults, given.file, CONFIGURATION, given.root, redact=is_secret)
+    return given.error(CueError([_meant_as_field(fault) for fault in meant]))
+
+
+def _with_schema(error: CueError, value: Value, given: Evaluated) -> CueError:
+    """Add to the faults of a configuration what the schema refuses elsewhere in it.
+
+    Args:
+        value: the configuration, unified with the schema.
+    """
+    try:
+        value.export()
+    except CueError as further:
+        return _in_order(error, _of_schema(further, given).faults)
+    return error
+
+
+def _in_order(error: CueError, further: Sequence[Fault]) -> CueError:
+    """Return an error with further faults, except for those where there is one already.
+
+    What is wrong with a part may only be so because of what is wrong around or within it.
+    """
+    told = [fault.path for fault in error.faults]
+    faults = list(error.faults)
+    faults += [
+        each
+        for each in further
+        if not any(path[: len(each.path)] == each.path[: len(path)] for path in told)
+    ]
+    return CueError(sorted(faults, key=lambda each: each.spans[0].start if each.spans else 0))
+
+
 def _with_decoding(error: CueError, value: Value, given: Evaluated) -> CueError:
     """Add to the faults of a configuration what decoding refuses in its other sections."""
     sound: dict[str, Any] = definition(CONFIGURATION).export()
@@ -283,14 +319,12 @@ def _with_decoding(error: CueError, value: Value, given: Evaluated) -> CueError:
             sound[name] = section.export()
         except CueError:
             parts = {part: _exported(inner) for part, inner in _fields(section)}
-            if name not in sound:  # a section without defaults may lack any of its parts
-                sound[name] = {part: inner for part, inner in parts.items() if inner is not None}
+            given_parts = {part: inner for part, inner in parts.items() if inner is not None}
+            sound[name] = sound.get(name, {}) | given_parts
     try:
         given.decode(sound)
     except CueError as further:
-        told = {fault.path for fault in error.faults}
-        faults = [*error.faults, *(each for each in further.faults if each.path not in told)]
-        return CueError(sorted(faults, key=lambda each: each.spans[0].start if each.spans else 0))
+        return _in_order(error, further.faults)
     return error
 
 

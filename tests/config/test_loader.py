@@ -10,7 +10,7 @@ import pytest
 
 from connect.config.configuration import ConfigLogLevel
 from connect.config.cue import Budget
-from connect.config.cue.errors import CueError, FaultKind
+from connect.config.cue.errors import CueError, FaultKind, path_text
 from connect.config.finding import Document, DocumentRule
 from connect.config.loader import (
     Loaded,
@@ -288,3 +288,33 @@ def test_a_document_that_is_bad_is_never_skipped() -> None:
     files = {Path("inngest.cue"): "{", Path("inngest.json"): "{}"}
     with pytest.raises(CueError, match=r"inngest\.cue"):
         load_configuration(None, environment={}, read=files.get)
+
+
+@pytest.mark.parametrize(
+    ("form", "first"),
+    [
+        ("config: {%s}", '"info" & "debug"'),
+        ("%s", '"info" & "debug"'),
+        ("{%s}", '"info" & "debug"'),
+        ("config: {%s}", "string"),
+        ("%s", "string"),
+    ],
+)
+def test_a_value_that_cannot_be_hides_no_fault_elsewhere(form: str, first: str) -> None:
+    text = form % (
+        f'log: level: {first}, eventAPI: {{port: 80.5, prt: 1}}, connect: timing: lease: "soon"'
+    )
+    with pytest.raises(CueError) as caught:
+        load(text)
+    assert [path_text(fault.path) for fault in caught.value.faults] == [
+        "log.level",
+        "eventAPI.port",
+        "eventAPI.prt",
+        "connect.timing.lease",
+    ]
+
+
+def test_what_follows_from_a_conflict_is_not_told_again() -> None:
+    with pytest.raises(CueError) as caught:
+        load('config: {log: 1 & 2, state: service: {backend: "redis", port: 0}}')
+    assert [path_text(fault.path) for fault in caught.value.faults] == ["log", "state.service.port"]
