@@ -44,7 +44,7 @@ from connect.config.configuration import (
 from connect.config.cue.errors import CueError, Fault, FaultKind, Path
 from connect.config.cue.source import Span
 from connect.config.effects import redis_url
-from connect.config.layers import UnfitValue, empty_address, typed
+from connect.config.layers import UnfitElements, UnfitValue, empty_address, typed
 from connect.errors import ConfigurationError
 from connect.settings import LogFormat
 
@@ -269,6 +269,9 @@ def _connect(reader: _Reader) -> ConnectConfig:
             continue
         try:
             given[path] = typed(setting, value)
+        except UnfitElements as error:
+            for index, reason in error.faults:
+                reader.fault((*setting.document_path, index), reason)
         except UnfitValue as error:
             reader.fault(setting.document_path, str(error))
     return ConnectConfig(given=given)

@@ -5,13 +5,13 @@ is a mapping from settings' paths to `Given` values; a setting that it does not 
 to the layers below.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -27,6 +27,7 @@ __all__ = [
     "Origin",
     "OriginKind",
     "Resolved",
+    "UnfitElements",
     "UnfitValue",
     "check_combinations",
     "empty_address",
@@ -37,6 +38,8 @@ __all__ = [
     "unknown_variables",
     "variables",
 ]
+
+T = TypeVar("T")
 
 _LONGEST = (2**63 - 1) / 1_000_000_000  # seconds; as for a duration's text
 
@@ -62,6 +65,22 @@ class UnfitValue(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(masked_credentials(message))
+
+
+class UnfitElements(UnfitValue):
+    """Elements of a list that do not fit their setting.
+
+    Attributes:
+        faults: for each its index, and what would be right.
+
+    Args:
+        count: how many elements the list has.
+    """
+
+    def __init__(self, faults: Sequence[tuple[int, str]], *, count: int) -> None:
+        self.faults = tuple(faults)
+        told = [reason if count == 1 else f"element {at + 1}: {reason}" for at, reason in faults]
+        super().__init__("; ".join(told))
 
 
 class OriginKind(StrEnum):
@@ -244,15 +263,29 @@ def typed(setting: Setting, value: Any) -> Any:
         case SettingType.CHOICES:
             if not isinstance(value, list) or not value:
                 raise UnfitValue(f"expected a list of {' or '.join(setting.choices)}")
-            return frozenset(_choice(setting, item) for item in value)
+            return frozenset(_elements(setting, value, _choice))
         case SettingType.TEXTS:
             if not isinstance(value, list):
                 raise UnfitValue("expected a list of strings")
-            return tuple(_text(setting, item) for item in value)
+            return tuple(_elements(setting, value, _text))
         case SettingType.TEXT:
             return _text(setting, value)
         case _:
             return value
+
+
+def _elements(setting: Setting, values: list[Any], read: Callable[[Setting, Any], T]) -> list[T]:
+    """Read the elements of a list, all of them."""
+    found: list[T] = []
+    faults: list[tuple[int, str]] = []
+    for index, value in enumerate(values):
+        try:
+            found.append(read(setting, value))
+        except UnfitValue as error:
+            faults.append((index, str(error)))
+    if faults:
+        raise UnfitElements(faults, count=len(values))
+    return found
 
 
 def _duration(value: Any) -> float:

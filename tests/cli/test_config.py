@@ -113,7 +113,7 @@ class TestCheck:
             ('{connect: redis: url: "redis://:p@h:p/0"}',
              "inngest.cue:1:23: connect.redis.url: the Redis URL cannot be read; expected redis:"),
             ('{connect: tenant: signing_keys: ["signkey-x-zz"]}',
-             "inngest.cue:1:33: connect.tenant.signing_keys: a signing key is not of the form "),
+             "inngest.cue:1:34: connect.tenant.signing_keys[0]: a signing key is not of the form "),
             ("{connect: limits: message_bytes: 5}",
              "inngest.cue:1:34: connect.limits.message_bytes: 5 is too small; expected 1024 or"),
             ('{log: level: "loud", state: service: dsn: "redis://h:p"}',

@@ -219,6 +219,16 @@ def test_every_fault_is_told() -> None:
     ]
 
 
+def test_each_element_of_a_list_that_does_not_fit_is_told() -> None:
+    keys = ["bad1", "signkey-x-01", "bad2"]
+    found = faults(connect={"tenant": {"signing_keys": keys}, "roles": ["api", "cook"]})
+    assert [path for path, _ in found] == [
+        ("connect", "roles", 1),
+        ("connect", "tenant", "signing_keys", 0),
+        ("connect", "tenant", "signing_keys", 2),
+    ]
+
+
 def test_a_fault_in_a_secret_does_not_quote_it() -> None:
     found = faults(connect={"redis": {"url": ""}})
     assert found == [

@@ -11,6 +11,7 @@ from connect.config.layers import (
     Given,
     Origin,
     OriginKind,
+    UnfitElements,
     UnfitValue,
     check_combinations,
     overrides,
@@ -187,6 +188,18 @@ def test_variables_give_settings_with_their_names() -> None:
         "timing.lease": 5.0,
     }
     assert str(layer["timing.lease"].origin) == "CONNECT_TIMING_LEASE"
+
+
+def test_the_elements_that_do_not_fit_are_told_by_number() -> None:
+    with pytest.raises(UnfitElements) as refused:
+        parse_setting(setting_at("listen.trusted_proxies"), "x 10.0.0.1 y")
+    expected = "is neither an address nor a network such as 10.0.0.0/8"
+    assert str(refused.value) == f"element 1: 'x' {expected}; element 3: 'y' {expected}"
+
+
+def test_the_only_element_needs_no_number() -> None:
+    with pytest.raises(UnfitElements, match=r"^'x' is neither"):
+        parse_setting(setting_at("listen.trusted_proxies"), "x")
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
