@@ -4,6 +4,7 @@ A syscode is the short machine-readable name that travels as a WebSocket close
 reason, as the code of a ``SystemError`` message, or in the JSON of an HTTP error.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LimitReached",
     "MalformedMessage",
     "RegistrationUnavailable",
+    "SeveralFaults",
     "StoreUnavailable",
     "Syscode",
     "SyscodeError",
@@ -138,3 +140,18 @@ class RegistrationUnavailable(ConnectError):
 
 class ConfigurationError(ConnectError):
     """The service cannot start as asked; the text is one line for the operator."""
+
+
+class SeveralFaults(ConfigurationError):
+    """There may be more than one reason why the service cannot start as asked.
+
+    Attributes:
+        faults: all of them, a line each.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(self.faults)
+
+    def __str__(self) -> str:
+        return "\n".join(self.faults)

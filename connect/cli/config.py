@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from connect.cli.faults import FaultyDocument, collected_faults
 from connect.cli.options import (
-    FaultyDocument,
     check_redis_url,
     configuration_warnings,
     load_document,
@@ -19,6 +19,8 @@ from connect.cli.options import (
 from connect.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from connect.config.layers import Layer
+    from connect.config.loader import Loaded
     from connect.config.presentation import Row
 
 __all__ = ["config"]
@@ -51,11 +53,18 @@ def check(path: str | None) -> int:
     from connect.config.layers import check_combinations, resolve, variables
 
     document = find_document(_given(path), environment=os.environ)
+    given: Layer = {}
+    loaded: Loaded | None = None
     try:
-        loaded = load_document(document)
+        with collected_faults() as faults:
+            with faults.noted():
+                loaded = load_document(document)
+            with faults.noted():
+                given = variables(os.environ)
     except FaultyDocument as error:
-        return _refused(error.faults)
-    resolved = resolve(variables(os.environ), loaded.layer)
+        return _refused(error)
+    assert loaded is not None  # or there is a fault
+    resolved = resolve(given, loaded.layer)
     check_redis_url(resolved)
     if document.rule is not DocumentRule.NONE:
         click.echo(f"{document.name}: fine; settings that it gives: {len(loaded.layer)}")
@@ -96,7 +105,7 @@ def show(
         service = service_settings(context)
         loaded = load_document(service.document)
     except FaultyDocument as error:
-        return _refused(error.faults)
+        return _refused(error)
     secrets = secrets_of(loaded)
     if as_json:
         shown = {
@@ -129,7 +138,7 @@ def value(path: str | None) -> int:
     try:
         evaluated = evaluate_configuration(document, environment=os.environ)
     except CueError as error:
-        return _refused(rendered(error))
+        return _refused(FaultyDocument(rendered(error)))
     print(to_json(evaluated.exported))
     return 0
 
@@ -195,8 +204,10 @@ def _given(path: str | None) -> str | None:
     return path if path is not None else os.environ.get("CONNECT_CONFIG") or None
 
 
-def _refused(faults: str) -> int:
-    click.echo(faults, err=True)
+def _refused(error: FaultyDocument) -> int:
+    from connect.config.credentials import masked_credentials
+
+    click.echo("\n".join((error.faults, *map(masked_credentials, error.besides))), err=True)
     return WRONG
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from connect.cli.faults import passed_over, shown_faults
-from connect.cli.options import FaultyDocument, ServiceSettings, service_settings
+from connect.cli.faults import CollectedFaults, FaultyDocument, passed_over, shown_faults
+from connect.cli.options import ServiceSettings, service_settings
 from connect.config.defined import DefinedFunctions
 from connect.reloading import FaultyInput, Given
 
@@ -63,18 +63,25 @@ class GivenReader:
         """Read it all.
 
         Raises:
-            FaultyInput: with everything that is wrong with the documents.
-            ConfigurationError: a file, a flag, a variable or a combination that cannot be.
+            FaultyInput: with everything that is wrong with the documents, and with files, flags,
+                variables and combinations that cannot be.
         """
+        found = CollectedFaults()
+        service: ServiceSettings | None = None
+        functions = DefinedFunctions()
+        warnings: tuple[str, ...] = ()
+        wrong: tuple[Fault, ...] = ()
+        with found.noted():
+            service = service_settings(self._context)
+        with found.noted():
+            functions, warnings, wrong = self._functions()
         faults: list[str] = []
         shown: list[str] = []
-        service: ServiceSettings | None = None
-        try:
-            service = service_settings(self._context)
-        except FaultyDocument as error:
-            faults += _lines(getattr(error.__cause__, "faults", ()))
-            shown.append(str(error))
-        functions, warnings, wrong = self._functions()
+        if found.document is not None:
+            faults += _lines(getattr(found.document.__cause__, "faults", ()))
+            shown.append(str(FaultyDocument(found.document.faults)))
+        faults += found.lines
+        shown += found.lines
         if wrong:
             faults += _lines(wrong)
             shown.append(f"the function definitions cannot be used\n{shown_faults(wrong)}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from connect.errors import ConfigurationError
+from connect.cli.faults import FaultyDocument, collected_faults
+from connect.errors import ConfigurationError, SeveralFaults
 from connect.settings import (
     DEVELOPMENT_ACCOUNT_ID,
     DEVELOPMENT_ENV_ID,
@@ -65,6 +66,21 @@ _LISTEN = Listen()
 _LOG = LogSettings()
 
 
+class _SettingOption(click.Option):
+    """A flag of a setting; the setting's variable is read with those of all others.
+
+    So everything that is wrong with variables is told at once, also with those of settings
+    that have no flag.
+    """
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        return None
+
+
+def _setting(*names: str, **attributes: Any) -> Callable[[F], F]:
+    return click.option(*names, cls=_SettingOption, **attributes)
+
+
 def service_options(command: F) -> F:
     """Add the options of a service to a command; `service_settings` reads them.
 
@@ -78,7 +94,7 @@ def service_options(command: F) -> F:
             "./inngest.json, /etc/inngest.cue, /etc/inngest.json, or the document in the "
             "variable INNGEST_CONFIG.  [env: CONNECT_CONFIG]",
         ),
-        click.option(
+        _setting(
             "--roles",
             type=_Roles(),
             default=",".join(Role),
@@ -86,14 +102,14 @@ def service_options(command: F) -> F:
             envvar="CONNECT_ROLES",
             help="Parts to run in this process, separated by commas.",
         ),
-        click.option(
+        _setting(
             "--redis-url",
             envvar="CONNECT_REDIS_URL",
             help="Where state lives: redis://, redis+cluster://, redis+sentinel:// (rediss… "
             "for TLS) or unix://. "
             "Without it, state is embedded, in memory only.  [env: CONNECT_REDIS_URL]",
         ),
-        click.option(
+        _setting(
             "--key-layout",
             type=click.Choice([str(layout) for layout in KeyLayout]),
             default=str(KeyLayout.CONNECT),
@@ -101,64 +117,64 @@ def service_options(command: F) -> F:
             envvar="CONNECT_KEY_LAYOUT",
             help="Names of keys in Redis; `inngest` shares a Redis with that deployment.",
         ),
-        click.option(
+        _setting(
             "--host",
             default=_LISTEN.host,
             show_default=True,
             envvar="CONNECT_HOST",
             help="Address that API, gateway and RPC listen on.",
         ),
-        click.option(
+        _setting(
             "--api-port", type=_PORT, default=_LISTEN.api_port, show_default=True,
             envvar="CONNECT_API_PORT", help="HTTP: worker API, reads, invoke. 0 picks a free one.",
         ),
-        click.option(
+        _setting(
             "--gateway-port", type=_PORT, default=_LISTEN.gateway_port, show_default=True,
             envvar="CONNECT_GATEWAY_PORT", help="WebSocket connections of workers.",
         ),
-        click.option(
+        _setting(
             "--gateway-rpc-port", type=_PORT, default=_LISTEN.gateway_rpc_port, show_default=True,
             envvar="CONNECT_GATEWAY_RPC_PORT", help="gRPC: service ConnectGateway.",
         ),
-        click.option(
+        _setting(
             "--executor-rpc-port", type=_PORT, default=_LISTEN.executor_rpc_port,
             show_default=True, envvar="CONNECT_EXECUTOR_RPC_PORT",
             help="gRPC: service ConnectExecutor.",
         ),
-        click.option(
+        _setting(
             "--admin-host", default=_LISTEN.admin_host, show_default=True,
             envvar="CONNECT_ADMIN_HOST", help="Address that the admin API listens on.",
         ),
-        click.option(
+        _setting(
             "--admin-port", type=_PORT, default=_LISTEN.admin_port, show_default=True,
             envvar="CONNECT_ADMIN_PORT", help="HTTP: health, metrics, gateway status.",
         ),
-        click.option(
+        _setting(
             "--advertise-host", envvar="CONNECT_ADVERTISE_HOST",
             help="Name or address under which other processes reach this one by RPC. "
             "Found out when not given.",
         ),
-        click.option(
+        _setting(
             "--gateway-url", envvar="CONNECT_GATEWAY_URL",
             help="Public base URL of the gateway (ws:// or wss://), handed to workers. "
             "Derived from each request's Host when not given.",
         ),
-        click.option(
+        _setting(
             "--trusted-proxy", "trusted_proxies", multiple=True, envvar="CONNECT_TRUSTED_PROXY",
             help="Address or network of a proxy before the gateway, whose X-Forwarded-For is "
             "believed; may be repeated.  [env: CONNECT_TRUSTED_PROXY]",
         ),
-        click.option(
+        _setting(
             "--gateway-group", default="default", show_default=True,
             envvar="CONNECT_GATEWAY_GROUP", help="Group that workers know this gateway by.",
         ),
-        click.option(
+        _setting(
             "--signing-key", "signing_keys", multiple=True, envvar="CONNECT_SIGNING_KEY",
             help="Key that workers and callers must present (signkey-<env>-<hex>); may be "
             "repeated. Without any, everyone is let in: for development.  "
             "[env: CONNECT_SIGNING_KEY]",
         ),
-        click.option(
+        _setting(
             "--event-key",
             "event_keys",
             multiple=True,
@@ -166,27 +182,27 @@ def service_options(command: F) -> F:
             help="Key that senders of events present (POST /e/KEY); may be repeated.  "
             "[env: CONNECT_EVENT_KEY]",
         ),
-        click.option(
+        _setting(
             "--register-url", envvar="CONNECT_REGISTER_URL",
             help="Base URL of an API to register workers' apps at (POST URL/fn/register). "
             "Registered here when not given.  [env: CONNECT_REGISTER_URL]",
         ),
-        click.option(
+        _setting(
             "--session-secret", envvar="CONNECT_SESSION_SECRET",
             help="Secret for session tokens, shared by all processes of a deployment; "
             "needed when roles run apart.  [env: CONNECT_SESSION_SECRET]",
         ),
-        click.option(
+        _setting(
             "--accepted-session-secret", "accepted_session_secrets", multiple=True,
             envvar="CONNECT_ACCEPTED_SESSION_SECRET",
             help="Further secret by which session tokens may be signed, while the secret is "
             "being changed; may be repeated.  [env: CONNECT_ACCEPTED_SESSION_SECRET]",
         ),
-        click.option(
+        _setting(
             "--account-id", type=click.UUID, default=DEVELOPMENT_ACCOUNT_ID,
             envvar="CONNECT_ACCOUNT_ID", help="The account's UUID.",
         ),
-        click.option(
+        _setting(
             "--env-id", type=click.UUID, default=DEVELOPMENT_ENV_ID,
             envvar="CONNECT_ENV_ID", help="The environment's UUID.",
         ),
@@ -203,12 +219,12 @@ def service_options(command: F) -> F:
             "--address-file", type=click.Path(dir_okay=False, writable=True),
             help="Write that line to this file once everything listens.",
         ),
-        click.option(
+        _setting(
             "--log-level", type=click.Choice([str(level) for level in LogLevel]),
             default=str(_LOG.level), show_default=True, envvar="CONNECT_LOG_LEVEL",
             help="What to log, at least.",
         ),
-        click.option(
+        _setting(
             "--log-format", type=click.Choice([str(form) for form in LogFormat]),
             default=str(_LOG.format), show_default=True, envvar="CONNECT_LOG_FORMAT",
             help="How log lines look, on stderr.",
@@ -240,21 +256,6 @@ def client_options(command: F) -> F:
     return command
 
 
-class FaultyDocument(ConfigurationError):
-    """The configuration document is wrong.
-
-    Attributes:
-        faults: everything that is wrong, each with its place, as text for people.
-    """
-
-    def __init__(self, faults: str) -> None:
-        super().__init__(faults)
-        self.faults = faults
-
-    def __str__(self) -> str:
-        return f"the configuration cannot be used\n{self.faults}"
-
-
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """What a command line, the variables and the configuration document say together.
@@ -277,20 +278,33 @@ def service_settings(context: click.Context) -> ServiceSettings:
         context: of a command with `service_options`.
 
     Raises:
-        FaultyDocument: with everything that is wrong with the document.
-        ConfigurationError: a file, a flag, a variable or a combination that cannot be.
+        FaultyDocument: with everything that is wrong with the document, and besides.
+        SeveralFaults: files, flags, variables or combinations that cannot be.
     """
     from connect.config.finding import DocumentRule, find_document
     from connect.config.layers import check_combinations, resolve, variables
 
-    flags = _flags(context)
-    document = find_document(context.params["config"], environment=os.environ)
-    # Without a document there is nothing to evaluate, and starting is quicker.
-    loaded = None if document.rule is DocumentRule.NONE else load_document(document)
-    layer = {} if loaded is None else loaded.layer
-    resolved = resolve(flags, variables(os.environ), layer)
-    check_redis_url(resolved)
-    check_combinations(resolved.settings)
+    flags: dict[str, Given] = {}
+    given: dict[str, Given] = {}
+    document: Document | None = None
+    loaded: Loaded | None = None
+    with collected_faults() as faults:
+        with faults.noted():
+            flags = _flags(context)
+        with faults.noted():
+            given = variables(os.environ)
+        with faults.noted():
+            document = find_document(context.params["config"], environment=os.environ)
+            # Without a document there is nothing to evaluate, and starting is quicker.
+            if document.rule is not DocumentRule.NONE:
+                loaded = load_document(document)
+    assert document is not None  # or there is a fault
+    resolved = resolve(flags, given, {} if loaded is None else loaded.layer)
+    with collected_faults() as faults:
+        with faults.noted():
+            check_redis_url(resolved)
+        with faults.noted():
+            check_combinations(resolved.settings)
     return ServiceSettings(document, resolved, configuration_warnings(document, loaded))
 
 
@@ -344,12 +358,21 @@ def load_document(document: "Document") -> "Loaded":
 
 
 def _flags(context: click.Context) -> dict[str, "Given"]:
-    """Return the settings that the command line gives."""
+    """Return the settings that the command line gives.
+
+    Raises:
+        SeveralFaults: those that cannot be.
+    """
     from connect.config.catalogue import catalogue
     from connect.config.layers import Given, Origin, OriginKind, UnfitValue, overrides, typed
 
     by_flag = {setting.flag: setting for setting in catalogue().values()}
-    flags = overrides(context.params["overrides"])
+    flags: dict[str, Given] = {}
+    faults: list[str] = []
+    try:
+        flags = overrides(context.params["overrides"])
+    except SeveralFaults as error:
+        faults += error.faults
     for parameter in context.command.params:
         setting = by_flag.get(parameter.opts[0])
         if setting is None or parameter.name is None:
@@ -361,8 +384,11 @@ def _flags(context: click.Context) -> dict[str, "Given"]:
             try:
                 value = typed(setting, list(value) if isinstance(value, tuple) else value)
             except UnfitValue as error:
-                raise ConfigurationError(f"{setting.flag}: {error}") from error
+                faults.append(f"{setting.flag}: {error}")
+                continue
         flags[setting.path] = Given(value, Origin(OriginKind.FLAG, setting.flag))
+    if faults:
+        raise SeveralFaults(faults)
     return flags
 
 

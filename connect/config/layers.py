@@ -17,7 +17,7 @@ from uuid import UUID
 
 from connect.config.catalogue import Setting, SettingType, catalogue
 from connect.config.credentials import masked_credentials
-from connect.errors import ConfigurationError
+from connect.errors import ConfigurationError, SeveralFaults
 from connect.protocol.durations import parse_duration
 from connect.settings import KeyLayout, LogFormat, LogLevel, Role, Settings
 
@@ -152,9 +152,10 @@ def overrides(assignments: tuple[str, ...]) -> dict[str, Given]:
     """Read the ``--set SECTION.NAME=VALUE`` of a command line.
 
     Raises:
-        ConfigurationError: there is no such setting, or the value does not fit it.
+        SeveralFaults: there are no such settings, or the values do not fit them.
     """
     layer: dict[str, Given] = {}
+    faults: list[str] = []
     settable = [path for path, setting in catalogue().items() if setting.flag.startswith("--set ")]
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
@@ -162,12 +163,16 @@ def overrides(assignments: tuple[str, ...]) -> dict[str, Given]:
             near = get_close_matches(path, settable, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; it is timing.NAME or limits.NAME"
             # The value is not quoted: it may be a secret, which are not set like this.
-            raise ConfigurationError(f"--set {path}: there is no such setting{hint}")
+            faults.append(f"--set {path}: there is no such setting{hint}")
+            continue
         try:
             value = parse_setting(catalogue()[path], text)
         except UnfitValue as error:
-            raise ConfigurationError(f"--set {path}: {error}") from error
+            faults.append(f"--set {path}: {error}")
+            continue
         layer[path] = Given(value, Origin(OriginKind.FLAG, f"--set {path}"))
+    if faults:
+        raise SeveralFaults(faults)
     return layer
 
 
@@ -175,10 +180,11 @@ def variables(environment: Mapping[str, str]) -> dict[str, Given]:
     """Read the settings that ``CONNECT_…`` variables give; empty ones count as unset.
 
     Raises:
-        ConfigurationError: a value that does not fit; the text names the variable, and
-            never quotes a secret.
+        SeveralFaults: values that do not fit; the text names the variables, and never quotes
+            a secret.
     """
     layer: dict[str, Given] = {}
+    faults: list[str] = []
     for path, setting in catalogue().items():
         text = environment.get(setting.variable, "")
         if not text:
@@ -186,8 +192,11 @@ def variables(environment: Mapping[str, str]) -> dict[str, Given]:
         try:
             value = parse_setting(setting, text)
         except UnfitValue as error:
-            raise ConfigurationError(f"{setting.variable}: {error}") from error
+            faults.append(f"{setting.variable}: {error}")
+            continue
         layer[path] = Given(value, Origin(OriginKind.VARIABLE, setting.variable))
+    if faults:
+        raise SeveralFaults(faults)
     return layer
 
 

@@ -144,6 +144,26 @@ class TestCheck:
         assert answer.err.startswith(f"connect: {name}: {message}")
         assert "hunter2" not in answer.err
 
+    def test_every_variable_that_cannot_be_is_told(self, run: Run) -> None:
+        write("{}")
+        answer = run(
+            "check", CONNECT_API_PORT="x", CONNECT_ROLES="y", CONNECT_TIMING_LEASE="z"
+        )  # fmt: skip
+        assert answer.code == 2
+        assert [line.split(": ")[-2] for line in answer.err.splitlines()] == [
+            "CONNECT_ROLES",
+            "CONNECT_API_PORT",
+            "CONNECT_TIMING_LEASE",
+        ]
+
+    @pytest.mark.parametrize("command", ["check", "show"])
+    def test_faults_of_the_document_hide_none_of_variables(self, run: Run, command: str) -> None:
+        write("{log: level: 5}")
+        answer = run(command, CONNECT_API_PORT="x")
+        assert answer.code == 1
+        assert "inngest.cue:1:14: log.level: " in answer.err
+        assert "CONNECT_API_PORT: 'x' is not a whole number" in answer.err
+
     @pytest.mark.parametrize(
         ("path", "message"),
         [("no.cue", "there is no file no.cue"), ("x.yaml", "neither a .cue nor")],

@@ -100,3 +100,30 @@ def test_a_file_that_cannot_be_read_hides_no_fault_of_another(folder: Path) -> N
     assert document.startswith("inngest.cue:1:21: ")
     assert first == "defs/a.cue:1:1: not UTF-8 at byte 0; expected a text in UTF-8"
     assert second.startswith("defs/b.cue:1:12: ")
+
+
+def test_a_path_that_does_not_exist_hides_no_fault_of_the_configuration(folder: Path) -> None:
+    (folder / "inngest.cue").write_text("{log: level: 5}")
+    with pytest.raises(FaultyInput) as refused:
+        reader("--functions", "no.cue").read()
+    document, path = refused.value.faults
+    assert document.startswith("inngest.cue:1:14: ")
+    assert path == "there is no file or directory no.cue"
+    assert str(refused.value).endswith("\nthere is no file or directory no.cue")
+
+
+def test_a_flag_that_cannot_be_hides_no_fault_of_definitions(folder: Path) -> None:
+    (folder / "echo.cue").write_text("function: 5")
+    with pytest.raises(FaultyInput) as refused:
+        reader("--functions", "echo.cue", "--set=x=1").read()
+    flag, definition = refused.value.faults
+    assert flag.startswith("--set x: there is no such setting")
+    assert definition.startswith("echo.cue:1:11: ")
+
+
+def test_what_is_wrong_besides_the_document_is_told_once(folder: Path) -> None:
+    (folder / "inngest.cue").write_text("{log: level: 5}")
+    with pytest.raises(FaultyInput) as refused:
+        reader("--set=x=1").read()
+    assert len(refused.value.faults) == 2
+    assert str(refused.value).count("--set x") == 1

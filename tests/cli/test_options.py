@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 import pytest
 
-from connect.cli.options import FaultyDocument, ServiceSettings, service_options, service_settings
-from connect.errors import ConfigurationError
+from connect.cli.faults import FaultyDocument
+from connect.cli.options import ServiceSettings, service_options, service_settings
+from connect.errors import ConfigurationError, SeveralFaults
 from connect.settings import KeyLayout, LogLevel, Role, Settings
 
 Given = Callable[..., ServiceSettings]
@@ -128,3 +129,42 @@ def test_a_document_with_faults_is_refused_with_its_places(given: Given) -> None
     with pytest.raises(FaultyDocument) as refused:
         given(INNGEST_CONFIG="{eventAPI: port: 0}")
     assert str(refused.value).startswith("the configuration cannot be used\n$INNGEST_CONFIG:1:18: ")
+
+
+def test_everything_that_cannot_be_is_told_at_once(given: Given) -> None:
+    with pytest.raises(SeveralFaults) as refused:
+        given(
+            "--set=x=1", "--set=timing.lease=z", "--gateway-url=http://x", "--config=no.cue",
+            CONNECT_API_PORT="x", CONNECT_ROLES="y", CONNECT_TIMING_DRAIN="z",
+        )  # fmt: skip
+    assert [fault.split(":")[0] for fault in refused.value.faults] == [
+        "--set x",
+        "--set timing.lease",
+        "--gateway-url",
+        "CONNECT_ROLES",
+        "CONNECT_API_PORT",
+        "CONNECT_TIMING_DRAIN",
+        "there is no file no.cue",
+    ]
+
+
+def test_combinations_that_cannot_be_are_told_together(given: Given) -> None:
+    with pytest.raises(SeveralFaults) as refused:
+        given("--roles=gateway", "--redis-url=redis://h:p", "--session-secret=s", "--host=h")
+    assert len(refused.value.faults) == 1
+    with pytest.raises(SeveralFaults) as refused:
+        given("--roles=gateway", "--redis-url=redis://h:p")
+    url, secret = refused.value.faults
+    assert url.startswith("--redis-url: the Redis URL cannot be read")
+    assert "--session-secret" in secret
+
+
+def test_faults_of_flags_and_variables_are_told_beside_those_of_the_document(given: Given) -> None:
+    with pytest.raises(FaultyDocument) as refused:
+        given(
+            "--set=x=1", INNGEST_CONFIG="{eventAPI: port: 0}", CONNECT_API_PORT="x"
+        )  # fmt: skip
+    flag, variable = refused.value.besides
+    assert flag.startswith("--set x: there is no such setting")
+    assert variable == "CONNECT_API_PORT: 'x' is not a whole number"
+    assert str(refused.value).endswith(f"\n{flag}\n{variable}")
