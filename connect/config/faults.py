@@ -48,15 +48,18 @@ class FunctionFault:
         path: where in the function, such as ``triggers[0].cron``; empty for all of it.
         reason: what is wrong, and what would be right.
         keys: the path again, as keys and indexes, for who looks the value up.
+        app: the app whose list it is, where there are lists of several; else empty.
     """
 
     function: str
     path: str
     reason: str
     keys: Path = ()
+    app: str = ""
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.function, self.path, self.reason) if part)
+        parts = (self.app, self.function, self.path, self.reason)
+        return ": ".join(part for part in parts if part)
 
 
 class FunctionConfigError(ConnectError):

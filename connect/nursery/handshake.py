@@ -11,6 +11,7 @@ from functools import partial
 
 import trio
 
+from connect.config.faults import FunctionConfigError, FunctionFault, quoted
 from connect.config.functions import RegisteredFunction
 from connect.errors import StoreUnavailable, Syscode, SyscodeError
 from connect.nursery.admission import Place
@@ -181,10 +182,21 @@ async def publish(services: Services, joined: Joined) -> None:
 def _build_groups(
     session: Session, hello: pb.WorkerConnectRequestData, *, now: float, most: int
 ) -> list[tuple[GroupRecord, Sequence[RegisteredFunction]]]:
+    """Work out the groups of all apps of a worker.
+
+    Raises:
+        FunctionConfigError: with the faults of all apps.
+        SyscodeError: an app's functions are too many, or have no canonical form.
+    """
     built = []
+    faults: list[FunctionFault] = []
     for app in hello.apps:
         try:
             built.append(build_group(session.account_id, session.env_id, hello, app, now=now))
+        except FunctionConfigError as error:
+            name = quoted(app.app_name) if len(hello.apps) > 1 else ""
+            faults += [replace(fault, app=name) for fault in error.faults]
+            continue
         except ValueError as error:  # JSON that has no canonical form
             raise SyscodeError(
                 Syscode.INVALID_FUNCTION_CONFIG, f"app {app.app_name!r}: {error}"
@@ -195,6 +207,8 @@ def _build_groups(
                 Syscode.TOO_MANY_FUNCTIONS,
                 f"app {app.app_name!r} brings {len(functions)} functions; {most} may be",
             )
+    if faults:
+        raise FunctionConfigError(faults)
     return built
 
 

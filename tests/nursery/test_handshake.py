@@ -144,6 +144,23 @@ async def test_bad_functions_are_told_by_sync_failed_before_the_close(
         assert await peer.closed() == (1008, Syscode.INVALID_FUNCTION_CONFIG)
 
 
+async def test_the_faults_of_all_apps_are_told_with_their_apps(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        peer = await rig.dial()
+        await peer.expect(Kind.GATEWAY_HELLO)
+        apps = [
+            pb.AppConfiguration(app_name="one", functions=b'[{"id": "a"}]'),
+            pb.AppConfiguration(app_name="two", functions=FUNCTIONS),
+            pb.AppConfiguration(app_name="three", functions=b"{}"),
+        ]
+        await peer.send(Kind.WORKER_CONNECT, bytes(rig.hello(apps=apps)))
+        error = pb.SystemError().parse(await peer.expect(Kind.SYNC_FAILED))
+        assert error.message == (
+            "one: a: triggers: missing; expected a list of objects; "
+            "three: an object; expected a list of functions"
+        )
+
+
 @pytest.mark.parametrize("failure", ["down", "broken"])
 async def test_a_store_that_fails_ends_the_handshake_with_1011(
     autojump_clock: MockClock, failure: str
