@@ -7,7 +7,7 @@ know each other as ports.
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from connect.api.serving import bind, serve_http
 from connect.config.defined import DefinedFunctions
 from connect.errors import ConfigurationError, Syscode, SyscodeError
 from connect.metrics import Metrics
+from connect.nursery.comparison import compare_stored
 from connect.nursery.garbage import ELECTION_SECONDS, collect_garbage
 from connect.nursery.gateway import Gateway, GatewayAddress
 from connect.nursery.health import StoreHealth
@@ -93,6 +94,10 @@ async def open_service(
         keys.replace(new.tenant.signing_keys)
         tokens.replace(secret or random_secret, accepted)
 
+    async def compare(ids: Collection[str]) -> None:
+        env_id = settings.tenant.env_id
+        await compare_stored(store.apps, env_id, reloads.functions, ids, log=log)
+
     reloads = Reloadable(
         settings,
         functions or DefinedFunctions(),
@@ -100,6 +105,7 @@ async def open_service(
         metrics=metrics,
         log=log,
         now=now,
+        compare=compare,
     )
     settings = reloads.settings
     service = Service(reloads, log)

@@ -6,7 +6,7 @@ that a reload touches no task and no connection.
 
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -113,6 +113,8 @@ class Reloadable:
         swap_keys: called with new settings before anything changes; takes over their keys and
             secrets, or raises ConfigurationError and takes over none.
         now: unix time in seconds.
+        compare: called with the ids of definitions that are new or have changed, once they have
+            taken effect; tells how what workers have registered differs from them.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Reloadable:
         metrics: Metrics,
         log: FilteringBoundLogger,
         now: Callable[[], float],
+        compare: Callable[[Collection[str]], Awaitable[None]] | None = None,
     ) -> None:
         # Its sections are copied: whoever made the settings keeps what they made.
         self.settings = replace(
@@ -135,6 +138,7 @@ class Reloadable:
         self._metrics = metrics
         self._log = log
         self._now = now
+        self._compare = compare
         metrics.functions_defined.set(len(functions))
 
     async def reload(
@@ -142,7 +146,8 @@ class Reloadable:
     ) -> ReloadRecord:
         """Read everything again and, if it is without fault, let it take effect.
 
-        Cancelling leaves everything as it was; the thread that reads is left behind.
+        Cancelled while it reads, it leaves everything as it was, and the thread that reads is
+        left behind; later, what was read has taken effect.
 
         Args:
             read: called in a thread, as evaluating many definitions takes seconds.
@@ -165,7 +170,11 @@ class Reloadable:
         self._metrics.reloads.labels("applied" if self.last.succeeded else "refused").inc()
         self._metrics.reload_time.set(self.last.at)
         self._metrics.reload_succeeded.set(self.last.succeeded)
-        return self.last
+        record = self.last
+        new_ids = (*record.functions.added, *record.functions.changed)
+        if new_ids and self._compare is not None:
+            await self._compare(new_ids)
+        return record
 
     def _apply(self, new: Given) -> ReloadRecord:
         plan = reload_plan(self.settings, new.settings)

@@ -1,6 +1,7 @@
 """What a running service was given, given anew: all of it or nothing."""
 
 import signal
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ class Rig:
     Attributes:
         keys: the settings whose keys were taken over.
         refused: what swapping the keys raises.
+        compared: the ids of the definitions that registered functions were compared with.
         logs: what was logged.
     """
 
@@ -40,6 +42,7 @@ class Rig:
     metrics: Metrics = field(default_factory=Metrics)
     keys: list[Settings] = field(default_factory=list)
     refused: ConfigurationError | None = None
+    compared: list[tuple[str, ...]] = field(default_factory=list)
     changed: list[LogLevel] = field(default_factory=list)
     logs: list[Any] = field(default_factory=list)
 
@@ -51,12 +54,18 @@ class Rig:
             metrics=self.metrics,
             log=structlog.get_logger(),
             now=lambda: NOW,
+            compare=self._compare,
         )
 
     def _swap_keys(self, settings: Settings) -> None:
         if self.refused is not None:
             raise self.refused
         self.keys.append(settings)
+
+    async def _compare(self, ids: Collection[str]) -> None:
+        await trio.lowlevel.checkpoint()
+        assert set(ids) <= set(self.reloadable.functions)
+        self.compared.append(tuple(ids))
 
     async def reload(self, read: Read) -> ReloadRecord:
         with capture_logs() as logs:
@@ -121,6 +130,20 @@ async def test_definitions_are_exchanged_and_the_changes_told(rig: Rig) -> None:
     assert list(rig.reloadable.functions) == ["b", "c"]
     assert (record.functions.added, record.functions.removed) == (("b", "c"), ("a",))
     assert rig.metric("connect_functions_defined") == 2
+
+
+async def test_what_is_registered_is_compared_with_new_and_changed_definitions(rig: Rig) -> None:
+    await rig.reload(given(None, "a", "b"))
+    await rig.reload(given(None, "a"))
+    named = Function.from_json({"id": "a", "name": "A", "triggers": []})
+    changed = Given(Settings(), DefinedFunctions([DefinedFunction(named, "f.cue")]))
+    await rig.reload(lambda: changed)
+    assert rig.compared == [("b",), ("a",)]
+
+
+async def test_a_refused_reload_compares_nothing(rig: Rig) -> None:
+    await rig.reload(failing(ConfigurationError("no")))
+    assert rig.compared == []
 
 
 async def test_whoever_asked_is_told_of_the_new_settings(rig: Rig) -> None:

@@ -62,6 +62,7 @@ class Services:
         health: whether `store` answers.
         executors: whom to ask about leases while it does not; None when there is nobody.
         synced: groups of connections that are open, which these share.
+        compared: the ids of syncs whose functions were compared with `defined`, oldest first.
     """
 
     gateway_id: str
@@ -77,3 +78,4 @@ class Services:
     registration: Registration | None = None
     defined: Callable[[], DefinedFunctions] = DefinedFunctions
     synced: WeakValueDictionary[SyncKey, Synced] = field(default_factory=WeakValueDictionary)
+    compared: dict[str, None] = field(default_factory=dict)

@@ -104,7 +104,7 @@ async def sync_group(
         now: unix time in seconds.
         register: registers the app; None is the built-in registry. What the app brings is
             stored in either case, for reads and invocations.
-        on_sync: called with an app that is registered anew.
+        on_sync: called with the app, registered anew or before.
 
     Raises:
         StoreUnavailable: the store did not answer.
@@ -123,7 +123,9 @@ async def sync_group(
             sync_id=stored.sync_id,
             created_at=stored.created_at or group.created_at,
         )
-        return Synced(group, _app(group, functions, synced_at=_unix(group.created_at)))
+        app = _app(group, functions, synced_at=_unix(group.created_at))
+        on_sync(app)
+        return Synced(group, app)
     if register is None:
         ids = Registered(
             app_id=str(uuid.uuid5(uuid.UUID(group.env_id), group.app_name)),

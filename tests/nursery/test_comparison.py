@@ -3,14 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+import structlog
 import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from connect.config.defined import DefinedFunction, DefinedFunctions
 from connect.config.definitions import Function
+from connect.errors import StoreUnavailable
+from connect.nursery import comparison
+from connect.nursery.comparison import compare_stored
 from connect.protocol.messages.connect import v1 as pb
-from tests.nursery.rig import open_rig
+from connect.state.records import AppRecord
+from tests.nursery.rig import ENV, open_rig
+from tests.runs.fakes import Apps
 
 TOLD = "registered function differs from its definition"
 
@@ -78,3 +85,56 @@ async def test_new_code_of_an_app_is_compared_again(autojump_clock: MockClock) -
         ['name: defined "Hello", registered "hello"'],
         ['name: defined "Hello", registered "new"'],
     ]
+
+
+async def test_a_group_that_was_synced_before_is_compared_once_by_a_new_process(
+    autojump_clock: MockClock,
+) -> None:
+    with capture_logs() as logs:
+        async with open_rig(defined=defined(name="Hello")) as rig:
+            await rig.worker()
+            rig.gateway.services.compared.clear()  # as in a process that has just started
+            await rig.worker(instance_id="worker-2")
+            await rig.worker(instance_id="worker-3")
+    assert len([log for log in logs if log["event"] == TOLD]) == 2
+
+
+async def test_of_very_many_syncs_the_last_ones_are_known(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "_SYNCS", 2)
+    apps = [AppRecord(id=f"a{n}", name=f"a{n}", sync_id=f"s{n}") for n in (1, 2, 3)]
+    async with open_rig(defined=defined()) as rig:
+        for app in apps:
+            comparison.tell_differences(rig.gateway.services, app)
+        assert list(rig.gateway.services.compared) == ["s2", "s3"]
+
+
+class AwayApps(Apps):
+    """An app store that does not answer."""
+
+    async def all(self, env_id: str) -> list[AppRecord]:
+        await trio.lowlevel.checkpoint()
+        raise StoreUnavailable("away")
+
+
+async def stored(apps: Apps, *ids: str) -> list[Any]:
+    """What is logged when definitions with these ids have changed."""
+    with capture_logs() as logs:
+        await compare_stored(apps, ENV, defined(name="Hello")(), ids, log=structlog.get_logger())
+    return list(logs)
+
+
+async def test_what_is_stored_is_compared_with_definitions_that_have_changed() -> None:
+    registered = {"id": "my-app-hello", "name": "hello", "triggers": [{"event": "a"}]}
+    [log] = await stored(Apps(registered, {"id": 5}), "my-app-hello")
+    assert (log["event"], log["function"], log["number"]) == (TOLD, "my-app-hello", 1)
+
+
+async def test_definitions_that_have_not_changed_are_not_told_of_again() -> None:
+    assert await stored(Apps({"id": "my-app-hello", "name": "hello"}), "other") == []
+
+
+async def test_a_store_that_does_not_answer_is_told() -> None:
+    [log] = await stored(AwayApps(), "my-app-hello")
+    assert log["event"] == "registered functions cannot be compared with new definitions"
