@@ -58,13 +58,16 @@ class GivenReader:
         self._paths = named + more
         # What is known of files that don't change; only what takes effect is kept.
         self._known: tuple[FunctionFile, ...] = ()
+        self._document = ""  # the name of the configuration document that was read last
 
     def read(self) -> Given:
         """Read it all.
 
         Raises:
             FaultyInput: with everything that is wrong with the documents, and with files, flags,
-                variables and combinations that cannot be.
+                variables and combinations that cannot be; or the configuration document that
+                was read before is gone, as a running service must not fall back to defaults,
+                among them the secret of its sessions.
         """
         found = CollectedFaults()
         service: ServiceSettings | None = None
@@ -75,6 +78,9 @@ class GivenReader:
             service = service_settings(self._context)
         with found.noted():
             functions, warnings, wrong = self._functions()
+        if service is not None and service.document.warning is not None and self._document:
+            gone = f"the configuration {self._document} is gone"
+            found.lines.append(f"{gone}; put it back, or restart the service to run without it")
         faults: list[str] = []
         shown: list[str] = []
         if found.document is not None:
@@ -88,6 +94,8 @@ class GivenReader:
         if service is None or faults:
             raise FaultyInput(tuple(faults), "\n".join(shown))
         absent = service.document.warning
+        if absent is None:
+            self._document = service.document.name
         told = [warning for warning in service.warnings if warning != absent]
         return Given(service.resolved.settings, functions, (*told, *warnings), absent)
 

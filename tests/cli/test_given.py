@@ -127,3 +127,32 @@ def test_what_is_wrong_besides_the_document_is_told_once(folder: Path) -> None:
         reader("--set=x=1").read()
     assert len(refused.value.faults) == 2
     assert str(refused.value).count("--set x") == 1
+
+
+def test_a_document_that_is_gone_is_a_fault(folder: Path) -> None:
+    document = folder / "inngest.cue"
+    document.write_text('{connect: tenant: session_secret: "s"}')
+    reading = reader()
+    reading.read()
+    document.rename(folder / "gone.cue")
+    with pytest.raises(FaultyInput) as refused:
+        reading.read()
+    assert refused.value.faults == (
+        "the configuration inngest.cue is gone; "
+        "put it back, or restart the service to run without it",
+    )
+
+
+def test_a_document_that_takes_the_place_of_another_is_read(folder: Path) -> None:
+    (folder / "inngest.cue").write_text("{}")
+    reading = reader()
+    reading.read()
+    (folder / "inngest.cue").unlink()
+    (folder / "inngest.json").write_text('{"log": {"level": "debug"}}')
+    assert reading.read().settings.log.level == "debug"
+
+
+def test_without_a_document_from_the_start_none_is_missed() -> None:
+    reading = reader()
+    reading.read()
+    assert reading.read().no_document is not None
