@@ -1,6 +1,11 @@
 """``python -m connect``."""
 
-from connect.cli import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from connect.cli import main
+
+        main()
+    except KeyboardInterrupt:  # while that was imported; `main` answers a later one
+        sys.exit(130)

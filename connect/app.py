@@ -43,14 +43,20 @@ from connect.rpc.gateway_service import gateway_handlers
 from connect.runs.runner import Runner
 from connect.service import Addresses, Service
 from connect.settings import Role, Settings
-from connect.signals import hangups, termination
+from connect.signals import ServiceSignals
 from connect.state.collector import CollectionReport, collect
 from connect.state.election import Election
 from connect.state.open import open_store
 from connect.state.redis_store import RedisStore
 from connect.state.store import StateStore
 
-__all__ = ["Addresses", "Service", "open_service", "serve_until_signal"]
+__all__ = [
+    "Addresses",
+    "Service",
+    "open_service",
+    "reload_until_signal",
+    "serve_until_signal",
+]
 
 # A backlog long enough for the reconnects after another gateway's end.
 BACKLOG = 4096
@@ -355,12 +361,14 @@ async def serve_until_signal(
     given: Given,
     announce: Callable[[Addresses], None] = lambda addresses: None,
     *,
+    signals: ServiceSignals,
     read: Read,
     changed: Callable[[Settings], None] = lambda settings: None,
 ) -> None:
     """Run a service until SIGINT or SIGTERM, then end it in order.
 
-    A second signal ends the process at once. SIGHUP has it given everything anew.
+    One that comes before everything listens cancels the start. A second signal ends the
+    process at once. SIGHUP has the service given everything anew.
 
     Args:
         announce: called with the addresses once everything listens.
@@ -370,12 +378,34 @@ async def serve_until_signal(
     Raises:
         ConfigurationError: the service cannot start as asked.
     """
-    with termination() as wait_for_signal, hangups() as wait_for_hangup:
+    with signals.received():
         async with open_service(given.settings, functions=given.functions) as service:
             announce(service.addresses)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(
-                    reload_on_hangup, wait_for_hangup, service.reloads, read, changed
-                )
-                await wait_for_signal()
-                nursery.cancel_scope.cancel()
+            signals.started()
+            await reload_until_signal(service, signals, read=read, changed=changed)
+
+
+async def reload_until_signal(
+    service: Service,
+    signals: ServiceSignals,
+    *,
+    read: Read,
+    changed: Callable[[Settings], None],
+) -> None:
+    """Give a service everything anew with each SIGHUP; return with SIGINT or SIGTERM.
+
+    Cancelling a reload, which that does too, leaves everything as it was.
+
+    Args:
+        read: reads everything again.
+        changed: called with the settings after each reload that took effect.
+    """
+
+    async def reload() -> None:
+        await reload_on_hangup(signals.wait_for_hangup, service.reloads, read, changed)
+        signals.end()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reload)
+        await signals.wait_for_end()
+        nursery.cancel_scope.cancel()

@@ -4,7 +4,6 @@ Everything reads settings and definitions where it uses them, from the objects k
 that a reload touches no task and no connection.
 """
 
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -237,12 +236,9 @@ async def reload_on_hangup(
 ) -> None:
     """Reload with each SIGHUP; until cancelled, or until the terminal has gone.
 
-    That ends the service as SIGTERM does.
-
     Args:
-        wait_for_hangup: from `connect.signals.hangups`.
+        wait_for_hangup: `connect.signals.ServiceSignals.wait_for_hangup`.
         changed: called with the settings after each reload that took effect.
     """
     while await wait_for_hangup():
         await reloadable.reload(read, changed)
-    signal.raise_signal(signal.SIGTERM)

@@ -1,7 +1,10 @@
 """Settings that all tests share."""
 
 import os
+import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Machines are shared and noisy: how long an example takes says nothing about the code. The
@@ -10,3 +13,13 @@ _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("steady", _PATIENT, derandomize=True)
 settings.register_profile("explore", _PATIENT)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.fixture
+def own_handlers() -> Iterator[None]:
+    """Put the handlers of the signals that a service takes back as they were."""
+    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in taken]
+    yield
+    for number, handler in zip(taken, handlers, strict=True):
+        signal.signal(number, handler)

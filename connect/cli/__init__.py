@@ -60,6 +60,9 @@ _COMMANDS = {
     ),
 }
 
+# The commands that end with code 0 by a signal, from the beginning.
+_SERVICES = frozenset({"serve", "dev"})
+
 
 class _LazyGroup(click.Group):
     """A group that imports a command when it is called.
@@ -109,6 +112,11 @@ class _ServeByDefault(_LazyGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
+        if name in _SERVICES:
+            from connect.signals import take_signals
+
+            # Before the command is imported, which takes a while.
+            ctx.obj = take_signals()
         if self.get_command(ctx, name) is None:
             from difflib import get_close_matches
 

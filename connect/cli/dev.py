@@ -9,6 +9,7 @@ import click
 
 from connect.cli.given import GivenReader, functions_option
 from connect.cli.options import service_options
+from connect.signals import ServiceSignals
 
 if TYPE_CHECKING:
     import trio
@@ -41,6 +42,8 @@ def dev(context: click.Context, /, no_demo: bool, **options: Any) -> None:
     from connect.cli.announce import Announcer
     from connect.logs import configure_logging
 
+    signals = context.find_object(ServiceSignals)
+    assert signals is not None  # the group has taken them
     reader = GivenReader(context)
     given = reader.read()
     configure_logging(level=given.settings.log.level, fmt=given.settings.log.format)
@@ -49,19 +52,20 @@ def dev(context: click.Context, /, no_demo: bool, **options: Any) -> None:
     announcer = Announcer(
         print_addresses=options["print_addresses"], address_file=options["address_file"]
     )
-    trio.run(_dev, given, announcer, not no_demo, reader.read)
+    signals.keep()
+    trio.run(_dev, given, announcer, not no_demo, reader.read, signals)
 
 
-async def _dev(given: "Given", announcer: "Announcer", demo: bool, read: "Read") -> None:
+async def _dev(
+    given: "Given", announcer: "Announcer", demo: bool, read: "Read", signals: ServiceSignals
+) -> None:
     import trio
 
-    from connect.app import open_service
+    from connect.app import open_service, reload_until_signal
     from connect.logs import set_log_level
     from connect.memory import settle_memory
-    from connect.reloading import reload_on_hangup
-    from connect.signals import hangups, termination
 
-    with termination() as wait_for_signal, hangups() as wait_for_hangup:
+    with signals.received():
         async with (
             open_service(given.settings, functions=given.functions) as service,
             trio.open_nursery() as nursery,
@@ -70,16 +74,13 @@ async def _dev(given: "Given", announcer: "Announcer", demo: bool, read: "Read")
             settle_memory()
             announcer.announce(service.addresses)
             _suggest(service, demo=demo)
-            async with trio.open_nursery() as watching:
-                watching.start_soon(
-                    reload_on_hangup,
-                    wait_for_hangup,
-                    service.reloads,
-                    read,
-                    lambda settings: set_log_level(settings.log.level),
-                )
-                await wait_for_signal()
-                watching.cancel_scope.cancel()
+            signals.started()
+            await reload_until_signal(
+                service,
+                signals,
+                read=read,
+                changed=lambda settings: set_log_level(settings.log.level),
+            )
             if worker is not None:
                 worker.shutdown()
 

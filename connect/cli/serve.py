@@ -6,6 +6,7 @@ import click
 
 from connect.cli.given import GivenReader, functions_option
 from connect.cli.options import service_options
+from connect.signals import ServiceSignals
 
 if TYPE_CHECKING:
     from connect.settings import Settings
@@ -21,7 +22,8 @@ def serve(context: click.Context, /, **options: Any) -> None:
     """Run the service: gateway, API and executor, until SIGINT or SIGTERM.
 
     The first signal ends it in order: no new connections, then running requests finish,
-    then it exits with code 0. The second ends it at once. SIGHUP reads configuration and
+    then it exits with code 0; one that comes while it starts cancels the start. The second
+    ends it at once. SIGHUP reads configuration and
     function definitions again; if they have a fault, nothing changes.
     """
     from functools import partial
@@ -34,6 +36,8 @@ def serve(context: click.Context, /, **options: Any) -> None:
     from connect.logs import configure_logging, set_log_level
     from connect.memory import settle_memory
 
+    signals = context.find_object(ServiceSignals)
+    assert signals is not None  # the group has taken them
     reader = GivenReader(context)
     given = reader.read()
     configure_logging(level=given.settings.log.level, fmt=given.settings.log.format)
@@ -51,4 +55,6 @@ def serve(context: click.Context, /, **options: Any) -> None:
     def changed(settings: "Settings") -> None:
         set_log_level(settings.log.level)
 
-    trio.run(partial(serve_until_signal, given, announce, read=reader.read, changed=changed))
+    run = partial(serve_until_signal, signals=signals, read=reader.read, changed=changed)
+    signals.keep()
+    trio.run(run, given, announce)

@@ -47,6 +47,7 @@ def test_help_imports_no_command() -> None:
     assert shown.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.usefixtures("own_handlers")
 @pytest.mark.parametrize(
     "arguments",
     [
