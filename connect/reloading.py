@@ -32,6 +32,10 @@ __all__ = [
 # 5 ms would hold up a request at every one of its steps.
 _SWITCH_SECONDS = 0.0005
 
+# How long reading may take: far longer than for ten thousand definitions, but not without end,
+# as it would on a file system that has gone away.
+_READING_SECONDS = 300.0
+
 
 class FaultyInput(ConfigurationError):
     """Configuration or function definitions with faults.
@@ -138,6 +142,7 @@ class Reloadable:
         self._log = log
         self._now = now
         self._compare = compare
+        self._switch_seconds = sys.getswitchinterval()  # of old: a thread may be left behind
         metrics.functions_defined.set(len(functions))
 
     async def reload(
@@ -146,7 +151,7 @@ class Reloadable:
         """Read everything again and, if it is without fault, let it take effect.
 
         Cancelled while it reads, it leaves everything as it was, and the thread that reads is
-        left behind; later, what was read has taken effect.
+        left behind, as is one that takes longer than 300 s; later, what was read has taken effect.
 
         Args:
             read: called in a thread, as evaluating many definitions takes seconds.
@@ -155,7 +160,10 @@ class Reloadable:
         Returns:
             How it ended, which is also logged and counted.
         """
-        new = await trio.to_thread.run_sync(self._outcome, read, abandon_on_cancel=True)
+        new: Given | ConfigurationError
+        new = ConfigurationError(f"reading has taken longer than {_READING_SECONDS:.0f} s")
+        with trio.move_on_after(_READING_SECONDS):
+            new = await trio.to_thread.run_sync(self._outcome, read, abandon_on_cancel=True)
         try:
             if isinstance(new, ConfigurationError):
                 raise new
@@ -210,7 +218,6 @@ class Reloadable:
 
     def _outcome(self, read: Read) -> Given | ConfigurationError:
         """Read, and return what is raised: a running service does not end for that."""
-        interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             return read()
@@ -220,7 +227,7 @@ class Reloadable:
             self._log.exception("what a reload was to read cannot be read")
             return ConfigurationError(f"{type(error).__name__} while reading")
         finally:
-            sys.setswitchinterval(interval)
+            sys.setswitchinterval(self._switch_seconds)
 
 
 def _sections(settings: Settings) -> Iterator[tuple[str, Any]]:

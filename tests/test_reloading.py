@@ -1,6 +1,7 @@
 """What a running service was given, given anew: all of it or nothing."""
 
 from collections.abc import Collection
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import structlog
 import trio
 from structlog.testing import capture_logs
+from trio.testing import MockClock
 
 from connect.config.defined import DefinedFunction, DefinedFunctions
 from connect.config.definitions import Function
@@ -224,6 +226,22 @@ async def test_cancelled_while_reading_it_leaves_everything_as_it_was(rig: Rig) 
     assert scope.cancelled_caught
     assert rig.reloadable.last is None
     assert rig.reloadable.settings == Settings()
+
+
+async def test_reading_that_does_not_end_is_given_up_and_refused(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    left_behind = threading.Event()
+
+    def read() -> Given:
+        left_behind.wait(10)
+        return given(NEW)()
+
+    record = await rig.reload(read)
+    left_behind.set()
+    assert record.faults == ("reading has taken longer than 300 s",)
+    assert rig.reloadable.settings == Settings()
+    assert (await rig.reload(given(NEW))).succeeded
 
 
 async def test_each_hangup_reloads_until_the_terminal_has_gone(rig: Rig) -> None:

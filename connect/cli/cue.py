@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from errno import ENOENT
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,13 +73,14 @@ def fmt(files: Sequence[str], check: bool, diff: bool) -> int:
     are refused: what is formatted is CUE, no longer JSON.
     """
     from connect.config.cue import CueError
+    from connect.config.reading import regular_bytes
 
     code = 0
     changed = same = failed = 0
     names, faults = _cue_files(files)
     for name in names:
         try:
-            source = _read(name)
+            source = _read(name, regular_bytes)
             formatted = _formatted(source)
         except CueError as error:
             faults += error.faults
@@ -153,8 +154,11 @@ def vet(schema: str, data: Sequence[str], definition: str | None, as_json_: bool
     return _refused(CueError(faults)) if faults else 0
 
 
-def _read(name: str) -> "Source":
+def _read(name: str, read: Callable[[Path], bytes] = Path.read_bytes) -> "Source":
     """Read a document.
+
+    Args:
+        read: reads what is no standard input, or raises OSError.
 
     Raises:
         click.FileError: there is no such file.
@@ -166,7 +170,7 @@ def _read(name: str) -> "Source":
     _demand(name)
     shown = "<stdin>" if name == _STDIN else name
     try:
-        raw = sys.stdin.buffer.read() if name == _STDIN else Path(name).read_bytes()
+        raw = sys.stdin.buffer.read() if name == _STDIN else read(Path(name))
     except OSError as error:
         raise CueError([unreadable(shown, error)]) from error
     source = decoded(shown, raw, keep_mark=True)

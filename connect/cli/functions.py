@@ -319,7 +319,8 @@ def _loaded(paths: Sequence[str]) -> "LoadedFunctions":
     progress = _Progress(len(sources))
     try:
         loaded = check_sources(
-            ((_read(name), named) for name, named in sources), progress=progress.tell
+            ((_read(name, found=not named), named) for name, named in sources),
+            progress=progress.tell,
         )
     finally:
         progress.end()
@@ -359,12 +360,16 @@ def _demand(name: str) -> None:
         raise ConfigurationError(f"there is no file {name}")
 
 
-def _read(name: str) -> "Source | Fault":
-    """Read a file or the standard input; return the fault if that is not possible."""
-    from connect.config.reading import decoded, read_source, unreadable
+def _read(name: str, *, found: bool = False) -> "Source | Fault":
+    """Read a file or the standard input; return the fault if that is not possible.
+
+    Args:
+        found: whether the file was found in a directory, rather than named.
+    """
+    from connect.config.reading import decoded, read_source, regular_bytes, unreadable
 
     if name != _STDIN:
-        return read_source(Path(name))
+        return read_source(Path(name), regular_bytes if found else Path.read_bytes)
     try:
         return decoded(_STDIN_NAME, sys.stdin.buffer.read())
     except OSError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from connect.config.reading import regular_bytes
 from connect.errors import ConfigurationError
 
 __all__ = [
@@ -68,10 +69,10 @@ def read_text(path: Path) -> str | None:
     """Read a file; None when there is none.
 
     Raises:
-        ConfigurationError: there is one, but it cannot be read as text.
+        ConfigurationError: there is one, but it cannot be read as text, or is no regular file.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return regular_bytes(path).decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

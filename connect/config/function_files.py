@@ -144,7 +144,7 @@ def load_functions(
     """Read and check function definitions.
 
     Args:
-        paths: files and directories; a file that is found twice is read once.
+        paths: regular files and directories; a file that is found twice is read once.
         known: what was loaded before: a file that has not changed is not evaluated again.
         budget: what the evaluation of one file may cost; None for the usual.
         progress: called after each file with the number of files looked at.

@@ -6,24 +6,43 @@ Such a fault has a place in its document: where the bytes are no text, or else i
 import os
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from connect.config.cue.errors import Fault, FaultKind
 from connect.config.cue.source import Source, Span
 
-__all__ = ["decoded", "files_within", "is_absent", "read_source", "unreadable"]
+__all__ = ["decoded", "files_within", "is_absent", "read_source", "regular_bytes", "unreadable"]
 
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-def read_source(path: Path) -> Source | Fault:
+def regular_bytes(path: Path) -> bytes:
+    """Read a regular file.
+
+    Anything else that has a path, such as a named pipe, could keep its reader waiting without
+    end: that is right where a user has named it, but not where it was found.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    mode = path.stat().st_mode
+    if not (S_ISREG(mode) or S_ISDIR(mode)):  # what a directory is, reading tells better
+        raise OSError("no regular file")
+    return path.read_bytes()
+
+
+def read_source(path: Path, read: Callable[[Path], bytes] = regular_bytes) -> Source | Fault:
     """Read a document from a file.
+
+    Args:
+        read: reads the file, or raises OSError.
 
     Returns:
         The document, named by its path and without byte order mark; a fault of kind
         `UNREADABLE` if there is no such file, it may not be read, or is no UTF-8.
     """
     try:
-        raw = path.read_bytes()
+        raw = read(path)
     except OSError as error:
         return unreadable(str(path), error)
     return decoded(str(path), raw)

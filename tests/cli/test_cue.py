@@ -256,6 +256,13 @@ class TestFmt:
             "1 file reformatted, 0 left unchanged, 3 could not be formatted\n"
         )
 
+    def test_a_named_pipe_in_a_directory_is_a_fault_and_not_waited_for(self, run: Run) -> None:
+        Path("defs").mkdir()
+        os.mkfifo("defs/a.cue")
+        answer = run("fmt", "defs")
+        assert answer.code == 1
+        assert answer.err.startswith("defs/a.cue:1:1: cannot be read: no regular file\n")
+
     def test_a_directory_that_cannot_be_read_is_a_fault(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -452,6 +453,21 @@ f.cue:2:7: not UTF-8 at byte 18; expected a text in UTF-8
         assert "defs/none.cue:1:1: cannot be read: No such file or directory" in answer.err
         assert answer.err.endswith("2 faults in 2 files\n")
         assert answer.out == "3 files checked, 1 function fine\n"
+
+    def test_a_named_pipe_in_a_directory_is_a_fault_and_not_waited_for(self, run: Run) -> None:
+        write("defs/a.cue", ORDER)
+        os.mkfifo("defs/b.cue")
+        answer = run("check", "defs")
+        assert (answer.code, answer.out) == (1, "2 files checked, 1 function fine\n")
+        assert answer.err.startswith("defs/b.cue:1:1: cannot be read: no regular file\n")
+
+    def test_one_that_is_named_is_read(self, run: Run) -> None:
+        os.mkfifo("pipe.cue")
+        writer = threading.Thread(target=Path("pipe.cue").write_text, args=(ORDER,))
+        writer.start()
+        answer = run("check", "pipe.cue")
+        writer.join()
+        assert answer.out == "1 file checked, 1 function fine\n"
 
     def test_a_directory_within_itself_is_read_once(self, run: Run) -> None:
         write("defs/a.cue", ORDER)

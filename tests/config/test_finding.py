@@ -1,5 +1,6 @@
 """Which document is the configuration."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,12 @@ def test_a_file_that_is_missing_is_none(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"cannot read {tmp_path}: Is a directory"):
         read_text(tmp_path)
+
+
+def test_a_named_pipe_is_an_error_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.cue")
+    with pytest.raises(ConfigurationError, match=r"cannot read .*a\.cue: no regular file"):
+        read_text(tmp_path / "a.cue")
 
 
 def test_a_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:

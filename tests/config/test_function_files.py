@@ -1,6 +1,7 @@
 """Files and directories of function definitions."""
 
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,11 @@ class TestLoading:
         told: list[int] = []
         load_functions([tmp_path], progress=told.append)
         assert told == [1, 2]
+
+    def test_a_named_pipe_is_a_fault_and_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "a.cue")
+        [fault] = load_functions([tmp_path / "a.cue"]).faults
+        assert fault.message == "cannot be read: no regular file"
 
     def test_a_file_that_vanishes_is_a_fault_beside_the_others(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

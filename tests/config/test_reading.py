@@ -1,10 +1,18 @@
 """Documents read from files, and what cannot be read."""
 
+import os
 from pathlib import Path
 
 from connect.config.cue.errors import Fault, FaultKind
 from connect.config.cue.source import Source
-from connect.config.reading import decoded, files_within, is_absent, read_source, unreadable
+from connect.config.reading import (
+    decoded,
+    files_within,
+    is_absent,
+    read_source,
+    regular_bytes,
+    unreadable,
+)
 
 
 def text(document: Source | Fault) -> str:
@@ -39,6 +47,22 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
     refused = fault(read_source(tmp_path))
     assert refused.message == "cannot be read: Is a directory"
     assert str(refused.spans[0]) == f"{tmp_path}:1:1"
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.cue")
+    refused = fault(read_source(tmp_path / "a.cue"))
+    assert refused.message == "cannot be read: no regular file"
+
+
+def test_a_link_to_a_regular_file_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.cue").write_bytes(b"a")
+    (tmp_path / "b.cue").symlink_to("a.cue")
+    assert regular_bytes(tmp_path / "b.cue") == b"a"
+
+
+def test_what_reads_the_file_can_be_chosen() -> None:
+    assert text(read_source(Path("pipe.cue"), lambda path: b"of " + bytes(path))) == "of pipe.cue"
 
 
 def test_an_error_without_a_text_of_the_system_is_told_all_the_same() -> None:
