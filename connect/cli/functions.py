@@ -336,7 +336,7 @@ def _source(name: str) -> "Source | Fault":
     Raises:
         ConfigurationError: it does not exist, or is no document by its name.
     """
-    if name != _STDIN and not name.endswith((".cue", ".json")):
+    if name and name != _STDIN and not name.endswith((".cue", ".json")):
         problem = "is a directory; expected" if Path(name).is_dir() else "is neither"
         kinds = "one .cue or .json file" if Path(name).is_dir() else "a .cue nor a .json file"
         raise ConfigurationError(f"{name} {problem} {kinds}")
@@ -356,6 +356,8 @@ def _demand(name: str) -> None:
     """
     from connect.config.reading import is_absent
 
+    if not name:
+        raise ConfigurationError("an empty path; expected a file")
     if name != _STDIN and is_absent(name):
         raise ConfigurationError(f"there is no file {name}")
 

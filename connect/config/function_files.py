@@ -286,27 +286,31 @@ def evaluate_function(
 
 
 def find_function_files(paths: Iterable[str | Path]) -> FoundFiles:
-    """Find the files of function definitions.
+    """Find the files of function definitions; one that has several paths is known by the first.
 
     Raises:
-        ConfigurationError: a path that does not exist, or has another ending than .cue or .json.
+        ConfigurationError: a path that is empty, does not exist, or has another ending than .cue
+            or .json.
     """
-    found: dict[Path, bool] = {}
+    found: dict[str, tuple[Path, bool]] = {}  # by the path without links
     faults: list[Fault] = []
     for given in paths:
+        if given == "":  # which `Path` would take for the current directory
+            raise ConfigurationError("an empty path; expected a file or a directory")
         path = Path(given)
         if os.path.isdir(path):
             files, unreadable = files_within(path, wanted=_is_taken, entered=_is_entered)
             for file in files:
-                found.setdefault(file, False)
+                found.setdefault(os.path.realpath(file), (file, False))
             faults += unreadable
         elif is_absent(path):
             raise ConfigurationError(f"there is no file or directory {path}")
         elif path.suffix not in _SUFFIXES:
             raise ConfigurationError(f"{path} is neither a .cue nor a .json file")
         else:
-            found[path] = True
-    return FoundFiles(tuple(found.items()), tuple(faults))
+            target = os.path.realpath(path)
+            found[target] = (found.get(target, (path, True))[0], True)
+    return FoundFiles(tuple(found.values()), tuple(faults))
 
 
 def _is_taken(file: str) -> bool:

@@ -372,6 +372,16 @@ class TestUsage:
     def test_a_file_that_is_not_there_is_told(self, command: str, run: Run) -> None:
         assert refused(run(command, "no.cue")) == "connect: there is no file no.cue"
 
+    @pytest.mark.parametrize("arguments", [["check"], ["show"], ["match", "event.json"]])
+    def test_an_empty_path_is_not_the_current_directory(
+        self, arguments: list[str], run: Run
+    ) -> None:
+        write("event.json", '{"name": "a"}')
+        assert "connect: an empty path; expected a file" in refused(run(*arguments, ""))
+
+    def test_an_event_without_a_path_is_refused(self, run: Run) -> None:
+        assert refused(run("match", "", ".")) == "connect: an empty path; expected a file"
+
     def test_a_directory_is_no_file_to_show(self, run: Run) -> None:
         Path("defs").mkdir()
         line = refused(run("show", "defs"))

@@ -155,6 +155,25 @@ class TestFiles:
             (tmp_path / "a.cue", True),
         )
 
+    def test_a_file_with_several_paths_is_known_by_the_first(self, tmp_path: Path) -> None:
+        write(tmp_path, a_cue="", defs__b_cue="")
+        (tmp_path / "defs" / "link.cue").symlink_to("../a.cue")
+        around = tmp_path / "defs" / ".." / "a.cue"
+        found = find_function_files([around, tmp_path / "a.cue", tmp_path / "defs"]).files
+        assert found == ((around, True), (tmp_path / "defs" / "b.cue", False))
+
+    def test_one_of_a_directory_that_is_named_by_another_path_counts_as_named(
+        self, tmp_path: Path
+    ) -> None:
+        write(tmp_path, a_cue="")
+        (tmp_path / "other.cue").symlink_to("a.cue")
+        found = find_function_files([tmp_path, tmp_path / "other.cue"]).files
+        assert found == ((tmp_path / "a.cue", True),)
+
+    def test_an_empty_path_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match=r"an empty path; expected a file or a dir"):
+            find_function_files([""])
+
     def test_a_path_that_does_not_exist_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="there is no file or directory"):
             find_function_files([tmp_path / "no.cue"])
