@@ -167,7 +167,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _message(error: click.ClickException) -> str:
     if isinstance(error, click.FileError):
         if error.message == os.strerror(ENOENT):
-            return f"there is no file {error.ui_filename}"
+            return f"there is no file or directory {error.ui_filename}"
         return f"cannot open {error.ui_filename}: {error.message}"
     return error.format_message()
 

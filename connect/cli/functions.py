@@ -359,7 +359,7 @@ def _demand(name: str) -> None:
     if not name:
         raise ConfigurationError("an empty path; expected a file")
     if name != _STDIN and is_absent(name):
-        raise ConfigurationError(f"there is no file {name}")
+        raise ConfigurationError(f"there is no file or directory {name}")
 
 
 def _read(name: str, *, found: bool = False) -> "Source | Fault":

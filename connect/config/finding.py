@@ -103,7 +103,7 @@ def find_document(
             )
         text = read(Path(path))
         if text is None:
-            raise ConfigurationError(f"there is no file {path}")
+            raise ConfigurationError(f"there is no file or directory {path}")
         return Document(path, text, DocumentRule.EXPLICIT)
     for place in PLACES:
         text = read(place)

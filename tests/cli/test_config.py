@@ -166,7 +166,7 @@ class TestCheck:
 
     @pytest.mark.parametrize(
         ("path", "message"),
-        [("no.cue", "there is no file no.cue"), ("x.yaml", "neither a .cue nor")],
+        [("no.cue", "there is no file or directory no.cue"), ("x.yaml", "neither a .cue nor")],
     )
     def test_a_path_that_cannot_be_is_wrong_usage(self, run: Run, path: str, message: str) -> None:
         answer = run("check", path)

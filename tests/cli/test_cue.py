@@ -129,7 +129,7 @@ class TestEval:
     def test_what_cannot_be_read_is_wrong_usage(self, run: Run) -> None:
         answer = run("eval", "none.cue")
         assert answer.code == 2
-        assert answer.err == "connect: there is no file none.cue\n"
+        assert answer.err == "connect: there is no file or directory none.cue\n"
 
     @pytest.mark.parametrize("command", [["eval", "-"], ["vet", "-"], ["fmt", "-"]])
     def test_what_is_not_utf8_is_a_fault_of_the_document(

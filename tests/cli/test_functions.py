@@ -370,7 +370,7 @@ class TestUsage:
 
     @pytest.mark.parametrize("command", ["show", "graph", "next"])
     def test_a_file_that_is_not_there_is_told(self, command: str, run: Run) -> None:
-        assert refused(run(command, "no.cue")) == "connect: there is no file no.cue"
+        assert refused(run(command, "no.cue")) == "connect: there is no file or directory no.cue"
 
     @pytest.mark.parametrize("arguments", [["check"], ["show"], ["match", "event.json"]])
     def test_an_empty_path_is_not_the_current_directory(
@@ -705,7 +705,10 @@ class TestMatch:
         assert reason in refused(run("match", "-", "defs", stdin=event))
 
     def test_an_event_that_is_not_there_is_told(self, run: Run) -> None:
-        assert refused(run("match", "no.json", "defs")) == "connect: there is no file no.json"
+        assert (
+            refused(run("match", "no.json", "defs"))
+            == "connect: there is no file or directory no.json"
+        )
 
     def test_the_standard_input_cannot_be_both(self, run: Run) -> None:
         assert "not both" in refused(run("match", "-", "-"))

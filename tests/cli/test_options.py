@@ -111,7 +111,7 @@ def test_what_has_no_effect_is_a_warning(given: Given) -> None:
         (["--redis-url=redis://u:p@h:99999"], "--redis-url: the Redis URL cannot be read"),
         (["--signing-key=hunter2"], "--signing-key: a signing key is not of the form"),
         (["--set=limits.forward_attempts=0"], "0 is too small; expected 1 or more"),
-        (["--config=no.cue"], "there is no file no.cue"),
+        (["--config=no.cue"], "there is no file or directory no.cue"),
     ],
 )
 def test_what_cannot_be_is_refused(given: Given, arguments: list[str], message: str) -> None:

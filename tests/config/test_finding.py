@@ -31,7 +31,7 @@ def test_an_explicit_path_is_read_as_it_is(name: str) -> None:
 
 
 def test_an_explicit_path_that_is_missing_is_an_error() -> None:
-    with pytest.raises(ConfigurationError, match=r"there is no file own\.cue"):
+    with pytest.raises(ConfigurationError, match=r"there is no file or directory own\.cue"):
         find_document("own.cue", environment=VARIABLE, read=files(inngest_cue="{}"))
 
 

@@ -65,7 +65,7 @@ async def test_a_document_with_faults_keeps_it_from_starting() -> None:
 async def test_a_document_that_is_missing_is_refused_with_one_line() -> None:
     done = await run("serve", *FREE_PORTS, "--config=no.cue")
     assert done.returncode == 2
-    assert done.stderr.decode() == "connect: there is no file no.cue\n"
+    assert done.stderr.decode() == "connect: there is no file or directory no.cue\n"
 
 
 async def test_the_first_of_the_usual_places_is_read(tmp_path: Path) -> None:
