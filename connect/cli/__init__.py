@@ -7,19 +7,23 @@ A command's module is imported when it is called, and what it needs when it runs
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from errno import ENOENT
+from contextlib import suppress
+from errno import ENOENT, EPIPE
 from importlib import import_module
 from typing import Any
 
 import click
 
 from connect import __version__
+from connect.cli.streams import escape_unencodable, give_up_output, is_of_output
 from connect.errors import ConfigurationError
 
 __all__ = ["cli", "main"]
 
 # The exit code of an end by Ctrl-C where it is not the usual way to end (as shells do).
 INTERRUPTED = 130
+# The exit code when nobody reads the output any more; click has the same.
+_UNREAD = 1
 
 
 # Each command: the module and attribute where it is, and what --help says of it.
@@ -147,21 +151,41 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: the arguments; those of the process when None.
 
-    Wrong usage and a service that cannot start give one line on stderr and exit code 2.
+    Wrong usage and a service that cannot start give one line on stderr and exit code 2, as
+    does an output that cannot be written. Where nobody reads it any more, the exit code is 1.
     """
+    escape_unencodable()
     try:
-        code = cli.main(args=args, prog_name="connect", standalone_mode=False)
+        code = _run(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except OSError as error:
+        if not is_of_output(error):
+            raise
+        give_up_output()
+        code = _UNREAD
+        if error.errno != EPIPE:
+            code = 2
+            with suppress(OSError):
+                _complain(f"connect: cannot write the output: {error.strerror}")
+    sys.exit(code)
+
+
+def _run(args: Sequence[str] | None) -> int:
+    """Run a command; return its exit code."""
+    try:
+        code: int | None = cli.main(args=args, prog_name="connect", standalone_mode=False)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "connect"
         _complain(f"{command}: {_message(error)}")
-        sys.exit(error.exit_code if isinstance(error, click.UsageError) else 2)
+        return error.exit_code if isinstance(error, click.UsageError) else 2
     except ConfigurationError as error:
         _complain(f"connect: {error}")
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
-    sys.exit(code or 0)
+        return 2
+    return code or 0
 
 
 def _message(error: click.ClickException) -> str:

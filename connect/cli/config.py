@@ -174,6 +174,9 @@ def docs(form: str, write: str | None) -> None:
         file.write_text(with_generated(text, reference(by_suffix[file.suffix])), encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"--write {write}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        message = f"--write {write}: not UTF-8 at byte {error.start}; expected a text in UTF-8"
+        raise ConfigurationError(message) from error
     except ConfigurationError as error:
         raise ConfigurationError(f"--write {write}: {error}") from error
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connect.cli.streams import read_stdin
+
 if TYPE_CHECKING:
     from connect.config.cue import CueError, Fault, Source, Value
     from connect.config.cue.ast import Expr
@@ -170,7 +172,7 @@ def _read(name: str, read: Callable[[Path], bytes] = Path.read_bytes) -> "Source
     _demand(name)
     shown = "<stdin>" if name == _STDIN else name
     try:
-        raw = sys.stdin.buffer.read() if name == _STDIN else read(Path(name))
+        raw = read_stdin() if name == _STDIN else read(Path(name))
     except OSError as error:
         raise CueError([unreadable(shown, error)]) from error
     source = decoded(shown, raw, keep_mark=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from connect.cli.faults import passed_over, shown_faults
+from connect.cli.streams import read_stdin
 from connect.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _WRONG = 1  # the exit code for definitions with faults
 _STDIN = "-"
 _STDIN_NAME = "<stdin>"
 _DEEPEST_CUE = 50
+_EARLIEST_YEAR = 2  # whatever the time zone, it is still one that there is
 _MANY_FILES = 20  # from here on a terminal is told how far it is
 
 _FILE = click.argument("file", metavar="FILE")
@@ -145,6 +147,8 @@ class _Moment(click.ParamType[float]):
             moment = datetime.fromisoformat(str(value))
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
+            if moment.astimezone(UTC).year < _EARLIEST_YEAR:
+                self.fail(f"{value!r} is too long ago; expected the year 2 or later", param, ctx)
             return moment.timestamp()
         except (ValueError, OverflowError):
             self.fail(
@@ -373,7 +377,7 @@ def _read(name: str, *, found: bool = False) -> "Source | Fault":
     if name != _STDIN:
         return read_source(Path(name), regular_bytes if found else Path.read_bytes)
     try:
-        return decoded(_STDIN_NAME, sys.stdin.buffer.read())
+        return decoded(_STDIN_NAME, read_stdin())
     except OSError as error:
         return unreadable(_STDIN_NAME, error)
 

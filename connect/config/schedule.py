@@ -52,6 +52,8 @@ _FIELD = re.compile(r"[0-9A-Za-z*?/,#-]+")
 _WEEKDAYS = {
     name: str(at) for at, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))
 }
+# Moments that have a date in every time zone.
+_EARLIEST = datetime(2, 1, 1, tzinfo=UTC).timestamp()
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 
 
@@ -127,7 +129,12 @@ class Schedule:
 
         Args:
             after: unix time in seconds; times before it, or at it, are left out.
+
+        Raises:
+            ScheduleError: the moment is before the year 2, when no calendar can tell it.
         """
+        if after < _EARLIEST:
+            raise ScheduleError(f"the moment {after} is before the year 2")
         if self.every:
             moment = after + self.every
             while moment < _LATEST:
@@ -163,7 +170,8 @@ def next_times(trigger: CronTrigger, after: float, count: int = 5) -> tuple[Plan
         The times in their order; fewer only if there are no more before the year 9000.
 
     Raises:
-        ScheduleError: the trigger's cron expression is not valid.
+        ScheduleError: the trigger's cron expression is not valid, or the moment is before the
+            year 2.
         ValueError: the trigger's jitter is not a duration.
     """
     jitter = timedelta(seconds=parse_duration(trigger.jitter)) if trigger.jitter else timedelta()

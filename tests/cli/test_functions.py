@@ -634,6 +634,10 @@ class TestNext:
         line = refused(run("next", "order.cue", "--after=soon"))
         assert "'soon' is no time; expected one such as 2030-01-31T12:00:00Z" in line
 
+    @pytest.mark.parametrize("time", ["0001-06-01", "0001-01-01T00:00:00+14:00"])
+    def test_a_time_before_all_calendars_is_wrong_usage(self, time: str, run: Run) -> None:
+        assert f"'{time}' is " in refused(run("next", "order.cue", f"--after={time}"))
+
     def test_after_the_last_time_there_is_none(self, run: Run) -> None:
         cron = b'{"id": "f", "name": "F", "triggers": [{"cron": "* * * * *"}]}'
         answer = run("next", "-", "--after=9500-01-01", stdin=cron)

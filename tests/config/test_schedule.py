@@ -242,3 +242,12 @@ def test_times_exist_on_the_clock_of_their_zone(cron: str, zone: str, after: int
     for found in islice(Schedule.parse(f"TZ={zone} {cron}").times(after), 5):
         shown = datetime.fromtimestamp(found.timestamp(), ZoneInfo(zone))
         assert shown.replace(tzinfo=None) == found.replace(tzinfo=None)
+
+
+def test_a_moment_before_all_calendars_is_refused() -> None:
+    before = datetime(1, 12, 31, tzinfo=UTC).timestamp()
+    for cron in ("* * * * *", "@every 1h", "TZ=America/New_York 0 0 * * *"):
+        with pytest.raises(ScheduleError, match="is before the year 2"):
+            next_times(CronTrigger(cron), before)
+    [first] = next_times(CronTrigger("TZ=America/New_York 0 0 * * *"), before + 2 * 86400, 1)
+    assert first.at.year == 2
