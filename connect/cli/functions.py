@@ -57,6 +57,8 @@ def functions() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome on stdout, as JSON.")
 def check(paths: Sequence[str], as_json: bool) -> int:
     """Check definitions: every fault of every file, with its place."""
+    from connect.config.printable import printable
+
     loaded = _loaded(paths)
     if as_json:
         from connect.config.cue.printer import as_json as faults_as_json
@@ -70,7 +72,7 @@ def check(paths: Sequence[str], as_json: bool) -> int:
         print(json.dumps(outcome, indent=2, ensure_ascii=False))
         return _WRONG if loaded.faults else 0
     for name in loaded.skipped:
-        click.echo(f"note: {passed_over(name)}", err=True)
+        click.echo(printable(f"note: {passed_over(name)}"), err=True)
     if loaded.faults:
         click.echo(shown_faults(loaded.faults), err=True)
     fine = len(loaded.files)
@@ -174,6 +176,7 @@ class _Moment(click.ParamType[float]):
 @_JSON
 def next_(file: str, count: int, after: float | None, as_json: bool) -> int:
     """Print the next times of a function's cron triggers."""
+    from connect.config.printable import printable
     from connect.config.schedule import next_times
     from connect.config.triggers import CronTrigger
 
@@ -188,10 +191,10 @@ def next_(file: str, count: int, after: float | None, as_json: bool) -> int:
         print(json.dumps([_schedule(*each) for each in planned], indent=2, ensure_ascii=False))
         return 0
     if not planned:
-        click.echo(f"{function.id} has no cron triggers", err=True)
+        click.echo(printable(f"{function.id} has no cron triggers"), err=True)
     for trigger, starts in planned:
         late = f"  (up to {trigger.jitter} later)" if trigger.jitter else ""
-        print(f"{trigger.cron}{late}")
+        print(printable(f"{trigger.cron}{late}"))
         for start in starts:
             print(f"  {_utc(start.at)}  {start.at:%a %Y-%m-%d %H:%M:%S %Z}")
         if not starts:
@@ -210,6 +213,7 @@ def match(event: str, paths: Sequence[str], as_json: bool) -> int:
     """
     from connect.config.definitions import Function
     from connect.config.matching import matching
+    from connect.config.printable import printable
 
     if event == _STDIN and _STDIN in paths:
         raise click.UsageError("the standard input can be the event or a definition, not both")
@@ -224,12 +228,13 @@ def match(event: str, paths: Sequence[str], as_json: bool) -> int:
     for each in found:
         name = f"{each.function.id} ({files[each.function.id]})"
         if each.trigger is None:
-            print(f"not started  {name}: {each.reason}")
+            print(printable(f"not started  {name}: {each.reason}"))
         else:
             condition = f" if {each.trigger.expression}" if each.trigger.expression else ""
-            print(f"started      {name}: on {each.trigger.event}{condition}")
+            print(printable(f"started      {name}: on {each.trigger.event}{condition}"))
     started = sum(each.starts for each in found)
-    print(f"{given['name']} starts {started} of {_counted(len(found), 'function')}")
+    of = _counted(len(found), "function")
+    print(printable(f"{given['name']} starts {started} of {of}"))
     return 0
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from connect.config.definitions import TRIGGER, After, CronTrigger, Function, Step, Trigger
+from connect.config.printable import printable
 from connect.config.steps import step_layers
 
 __all__ = ["Charset", "dot_graph", "mermaid_graph", "terminal_graph"]
@@ -57,7 +58,7 @@ def terminal_graph(function: Function, charset: Charset = Charset.UNICODE) -> st
     lines += [strokes.trigger + _trigger_label(trigger) for trigger in function.triggers]
     lines.append(strokes.rail if function.steps else "(no steps: one call does everything)")
     lines += _tree(function, strokes)
-    text = "".join(f"{_printable(line)}\n" for line in lines)
+    text = "".join(f"{printable(line)}\n" for line in lines)
     return text if charset is Charset.UNICODE else _ascii(text)
 
 
@@ -182,11 +183,6 @@ def _node_names(function: Function) -> dict[str, str]:
     return {TRIGGER: "trigger", **names}
 
 
-def _printable(text: str) -> str:
-    """Return a line without characters that a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _ascii(text: str) -> str:
     return text.replace("…", "...").encode("ascii", "backslashreplace").decode()
 
@@ -194,8 +190,8 @@ def _ascii(text: str) -> str:
 def _mermaid_text(text: str) -> str:
     for character, entity in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;")):
         text = text.replace(character, entity)
-    return _printable(text)
+    return printable(text)
 
 
 def _dot_text(text: str) -> str:
-    return _printable(text).replace("\\", "\\\\").replace('"', '\\"')
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"')

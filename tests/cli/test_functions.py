@@ -643,6 +643,11 @@ class TestNext:
         answer = run("next", "-", "--after=9500-01-01", stdin=cron)
         assert answer.out == "* * * * *\n  never again\n"
 
+    def test_what_a_terminal_would_obey_is_escaped(self, run: Run) -> None:
+        function = {"id": "\x1b[2J", "name": "F", "triggers": []}
+        answer = run("next", "-", stdin=json.dumps(function).encode())
+        assert answer.err == "\\x1b[2J has no cron triggers\n"
+
     def test_a_function_without_schedule_says_so(self, run: Run) -> None:
         answer = run("next", "-", stdin=REFUND.encode())
         assert answer == Answer(0, "", "refund has no cron triggers\n")
@@ -670,6 +675,17 @@ class TestMatch:
         assert line == (
             "not started  order (defs/order.cue): 'event.data.total > 0' does not hold; "
             "it runs by the schedule 'TZ=Europe/Berlin 0 9 * * 1'"
+        )
+
+    def test_what_a_terminal_would_obey_is_escaped(self, run: Run) -> None:
+        name = "a\x1b[2J\u202e\r\n"
+        function = {"id": name, "name": "N", "triggers": [{"event": "b"}]}
+        write("defs/order.cue", json.dumps(function))
+        answer = run("match", "-", "defs/order.cue", stdin=json.dumps({"name": name}).encode())
+        shown = "a\\x1b[2J\\u202e\\r\\n"
+        assert answer.out == (
+            f"not started  {shown} (defs/order.cue): it waits for 'b'\n"
+            f"{shown} starts 0 of 1 function\n"
         )
 
     def test_json_tells_the_same(self, run: Run) -> None:
