@@ -6,18 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from connect.cli.documents import STDIN, read_definition, read_document
+from connect.cli.events import read_event
 from connect.cli.faults import passed_over, shown_faults
-from connect.cli.streams import read_stdin
 from connect.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from connect.config.cue.errors import Fault
-    from connect.config.cue.source import Source
     from connect.config.definitions import Function
     from connect.config.function_files import LoadedFunctions
     from connect.config.matching import Match
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["functions"]
 
 _WRONG = 1  # the exit code for definitions with faults
-_STDIN = "-"
-_STDIN_NAME = "<stdin>"
 _DEEPEST_CUE = 50
 _EARLIEST_YEAR = 2  # whatever the time zone, it is still one that there is
 _MANY_FILES = 20  # from here on a terminal is told how far it is
@@ -95,7 +92,7 @@ def show(file: str, as_json: bool) -> int:
     from connect.config.cue.parser import parse_expression
     from connect.config.function_files import check_sources, evaluate_function
 
-    source = _source(file)
+    source = read_definition(file)
     if isinstance(source, Fault):
         return _refused((source,))
     try:
@@ -215,9 +212,9 @@ def match(event: str, paths: Sequence[str], as_json: bool) -> int:
     from connect.config.matching import matching
     from connect.config.printable import printable
 
-    if event == _STDIN and _STDIN in paths:
+    if event == STDIN and STDIN in paths:
         raise click.UsageError("the standard input can be the event or a definition, not both")
-    given = _event(event)
+    given = read_event(event)
     loaded = _sound(paths)
     files = {file.value["id"]: file.name for file in loaded.files}
     found = matching([Function.of_checked(file.definition) for file in loaded.files], given)
@@ -268,36 +265,12 @@ def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _event(name: str) -> dict[str, Any]:
-    """Read an event, with what the service would add to it.
-
-    Raises:
-        ConfigurationError: it cannot be read, or is no event.
-    """
-    text = _text(name)
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{_shown_name(name)} is not JSON: {error}") from None
-    if not isinstance(event, dict):
-        raise ConfigurationError(f"{_shown_name(name)} holds no event; expected one JSON object")
-    if not isinstance(event.get("name"), str) or not event["name"]:
-        raise ConfigurationError(f"{_shown_name(name)}: name: expected a non-empty string")
-    for key in ("data", "user"):
-        if not isinstance(event.get(key) or {}, dict):
-            raise ConfigurationError(f"{_shown_name(name)}: {key}: expected an object")
-        event[key] = event.get(key) or {}
-    event.setdefault("id", "")
-    event.setdefault("ts", round(time.time() * 1000))
-    return event
-
-
 def _one(file: str) -> "Function":
     """Load the one function of a file; exit if it is not sound."""
     from connect.config.definitions import Function
     from connect.config.function_files import check_sources
 
-    loaded = check_sources([(_source(file), True)])
+    loaded = check_sources([(read_definition(file), True)])
     if loaded.faults:
         _exit(loaded.faults)
     return Function.of_checked(loaded.files[0].definition)
@@ -319,87 +292,21 @@ def _loaded(paths: Sequence[str]) -> "LoadedFunctions":
     """
     from connect.config.function_files import check_sources, find_function_files
 
-    found = find_function_files(path for path in paths if path != _STDIN)
+    found = find_function_files(path for path in paths if path != STDIN)
     sources: list[tuple[str, bool]] = [(str(path), named) for path, named in found.files]
-    if _STDIN in paths:
-        sources.append((_STDIN, True))
+    if STDIN in paths:
+        sources.append((STDIN, True))
     if not sources and not found.faults:
         raise ConfigurationError(f"there is no .cue or .json file in {', '.join(paths)}")
     progress = _Progress(len(sources))
     try:
         loaded = check_sources(
-            ((_read(name, found=not named), named) for name, named in sources),
+            ((read_document(name, found=not named), named) for name, named in sources),
             progress=progress.tell,
         )
     finally:
         progress.end()
     return replace(loaded, faults=(*found.faults, *loaded.faults))
-
-
-def _source(name: str) -> "Source | Fault":
-    """Read the one document that a command is given.
-
-    Returns:
-        The document, or the fault that it cannot be read.
-
-    Raises:
-        ConfigurationError: it does not exist, or is no document by its name.
-    """
-    if name and name != _STDIN and not name.endswith((".cue", ".json")):
-        problem = "is a directory; expected" if Path(name).is_dir() else "is neither"
-        kinds = "one .cue or .json file" if Path(name).is_dir() else "a .cue nor a .json file"
-        raise ConfigurationError(f"{name} {problem} {kinds}")
-    _demand(name)
-    return _read(name)
-
-
-def _shown_name(name: str) -> str:
-    return _STDIN_NAME if name == _STDIN else name
-
-
-def _demand(name: str) -> None:
-    """See that a file exists.
-
-    Raises:
-        ConfigurationError: it does not.
-    """
-    from connect.config.reading import is_absent
-
-    if not name:
-        raise ConfigurationError("an empty path; expected a file")
-    if name != _STDIN and is_absent(name):
-        raise ConfigurationError(f"there is no file or directory {name}")
-
-
-def _read(name: str, *, found: bool = False) -> "Source | Fault":
-    """Read a file or the standard input; return the fault if that is not possible.
-
-    Args:
-        found: whether the file was found in a directory, rather than named.
-    """
-    from connect.config.reading import decoded, read_source, regular_bytes, unreadable
-
-    if name != _STDIN:
-        return read_source(Path(name), regular_bytes if found else Path.read_bytes)
-    try:
-        return decoded(_STDIN_NAME, read_stdin())
-    except OSError as error:
-        return unreadable(_STDIN_NAME, error)
-
-
-def _text(name: str) -> str:
-    """Read a text that is no definition.
-
-    Raises:
-        ConfigurationError: it does not exist, or cannot be read.
-    """
-    from connect.config.cue.errors import CueError, Fault
-
-    _demand(name)
-    source = _read(name)
-    if isinstance(source, Fault):
-        raise ConfigurationError(str(CueError([source])))
-    return source.text
 
 
 class _Progress:

@@ -534,8 +534,12 @@ f.cue:2:7: not UTF-8 at byte 18; expected a text in UTF-8
     def test_an_event_that_is_no_text_is_told_with_its_place(self, run: Run) -> None:
         write("f.cue", ORDER)
         Path("event.json").write_bytes(b'{"name":\n"\xff"}')
-        line = refused(run("match", "event.json", "f.cue"))
-        assert line == "connect: event.json:2:2: not UTF-8 at byte 10; expected a text in UTF-8"
+        answer = run("match", "event.json", "f.cue")
+        assert answer.code == 2
+        assert answer.err.startswith(
+            "connect: the event cannot be used\n"
+            "event.json:2:2: not UTF-8 at byte 10; expected a text in UTF-8\n"
+        )
 
 
 class TestShow:
@@ -712,17 +716,58 @@ class TestMatch:
         assert answer.out.endswith("a starts 1 of 1 function\n")
 
     @pytest.mark.parametrize(
-        ("event", "reason"),
+        ("event", "fault"),
         [
-            (b"{", "is not JSON: "),
-            (b"[]", "holds no event; expected one JSON object"),
-            (b"{}", "name: expected a non-empty string"),
-            (b'{"name": ""}', "name: expected a non-empty string"),
-            (b'{"name": "a", "data": 5}', "data: expected an object"),
+            (b"{", "1:2: not JSON: found the end, expected a string or }"),
+            (b'{"name": "a", "ts": NaN}', "1:21: not JSON: found 'N', expected a value"),
+            (b'{"name": "\\ud800"}', "1:10: not JSON: half of a surrogate pair in a string"),
+            (b"[" * 300, "1:201: not JSON: more than 200 open brackets"),
+            (b"[]", "1:1: no event; expected one JSON object"),
+            (b"", "1:1: not JSON: found the end, expected a value"),
+            (b"{}", "1:1: name: missing; expected a non-empty string"),
+            (b'{"name": ""}', "1:10: name: an empty string; expected a non-empty string"),
+            (b'{"name": false}', "1:10: name: a boolean; expected a non-empty string"),
+            (b'{"name": "a", "data": 5}', "1:23: data: a number; expected an object"),
+            (b'{"name": "a", "data": []}', "1:23: data: a list; expected an object"),
+            (b'{"name": "a",\n"user": 0}', "2:9: user: a number; expected an object"),
+            (b'{"name": "a", "id": 1}', "1:21: id: a number; expected a string"),
+            (b'{"name": "a", "ts": "x"}', "1:21: ts: a string; expected unix milliseconds"),
+            (b'{"name": "a", "ts": 1.5}', "1:21: ts: a number; expected unix milliseconds"),
+            (b'{"name": "a", "ts": true}', "1:21: ts: a boolean; expected unix milliseconds"),
+            (b'{"name": "a", "data": {"n": 1e400}}', "1:29: a number too large to express"),
         ],
     )
-    def test_what_is_no_event_is_refused(self, event: bytes, reason: str, run: Run) -> None:
-        assert reason in refused(run("match", "-", "defs", stdin=event))
+    def test_what_is_no_event_is_refused_at_its_place(
+        self, event: bytes, fault: str, run: Run
+    ) -> None:
+        answer = run("match", "-", "defs", stdin=event)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.startswith(f"connect: the event cannot be used\n<stdin>:{fault}")
+        assert answer.err.endswith("1 fault in 1 file\n")
+
+    def test_of_an_event_every_fault_is_told_with_its_line(self, run: Run) -> None:
+        event = '{"id": 5,\n "data": {"data": {}, "ts": "x", "n": [1.5]},\n "ts": "x"}'
+        write("event.json", event)
+        assert run("match", "event.json", "defs").err == (
+            """\
+connect: the event cannot be used
+event.json:1:1: name: missing; expected a non-empty string
+  1 | {"id": 5,
+    | ^
+event.json:1:8: id: a number; expected a string
+  1 | {"id": 5,
+    |        ^
+event.json:3:8: ts: a string; expected unix milliseconds, a whole number
+  3 |  "ts": "x"}
+    |        ^^^
+3 faults in 1 file
+"""
+        )
+
+    def test_null_is_as_good_as_nothing(self, run: Run) -> None:
+        event = b'{"name": "shop/refund", "data": null, "user": null, "id": null, "ts": null}'
+        answer = run("match", "-", "defs", stdin=event)
+        assert answer.out.endswith("shop/refund starts 1 of 2 functions\n")
 
     def test_an_event_that_is_not_there_is_told(self, run: Run) -> None:
         assert (

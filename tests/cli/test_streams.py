@@ -1,6 +1,8 @@
 """The standard streams of a command, where they are not what is usual."""
 
+import codecs
 import errno
+import io
 import json
 import os
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from connect.cli import main
-from connect.cli.streams import is_of_output
+from connect.cli.streams import escape_unencodable, is_of_output
 
 FUNCTION = """function: {id: "é", name: "Größe 😀", triggers: [{event: "aé"}]}"""
 
@@ -48,15 +50,24 @@ def test_pictures_can_be_drawn_in_any_encoding(form: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_half_a_character_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("event.json").write_text('{"name": "\\ud800"}')
-    with pytest.raises(SystemExit) as ended:
-        main(["functions", "match", "event.json", "f.cue", "--json"])
-    assert ended.value.code == 0
-    with pytest.raises(SystemExit) as ended:
-        main(["functions", "match", "event.json", "f.cue"])
-    assert ended.value.code == 0
-    assert "\\ud800 starts 0 of 1 function" in capsys.readouterr().out
+def test_half_a_character_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="utf-8"))
+    escape_unencodable()
+    print("é \ud800", flush=True)
+    assert written.getvalue() == "é \\ud800\n".encode()
+
+
+def test_the_escapes_that_somebody_has_chosen_are_kept() -> None:
+    done = run("connect functions show f.cue --json", PYTHONIOENCODING="ascii:replace")
+    assert '"Gr??e ?"' in done.stdout
+
+
+def test_only_what_cannot_be_encoded_is_escaped() -> None:
+    error = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid")
+    escape_unencodable()
+    with pytest.raises(UnicodeDecodeError):
+        codecs.lookup_error("connect.escape")(error)
 
 
 @pytest.mark.parametrize("command", ["functions check -", "cue eval -"])
