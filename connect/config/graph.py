@@ -104,7 +104,7 @@ def _tree(function: Function, strokes: _Strokes) -> Iterator[str]:
     home = _homes(function)
     for layer in step_layers(function):
         for step in layer:
-            for before in step.parents or (TRIGGER,):
+            for before in _before(step):
                 below.setdefault(before, []).append(step)
     # The lines yet to be drawn, the next one at the end: what stands before it, the step,
     # what it is drawn under, and whether it is the last one there.
@@ -118,7 +118,7 @@ def _tree(function: Function, strokes: _Strokes) -> Iterator[str]:
         text += _titled(step.id, step.name)
         if label := _label(step, parent):
             text += f"  [{label}]"
-        for other in step.parents:
+        for other in _before(step):
             if other != parent:
                 label = _label(step, other)
                 text += f"  + {other}" + (f" [{label}]" if label else "")
@@ -140,8 +140,13 @@ def _homes(function: Function) -> dict[str, str]:
 def _edges(function: Function) -> Iterator[tuple[str, Step, str]]:
     """Yield what each step comes after, the step, and what must hold in between."""
     for step in function.steps:
-        for before in dict.fromkeys(after.step for after in step.after) or (TRIGGER,):
+        for before in _before(step):
             yield before, step, _label(step, before)
+
+
+def _before(step: Step) -> tuple[str, ...]:
+    """Return what a step comes after, each once."""
+    return tuple(dict.fromkeys(after.step for after in step.after)) or (TRIGGER,)
 
 
 def _label(step: Step, before: str) -> str:

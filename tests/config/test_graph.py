@@ -165,6 +165,16 @@ def test_a_terminal_without_unicode_gets_none() -> None:
     assert terminal_graph(function, Charset.ASCII).isascii()
 
 
+def test_a_step_that_also_comes_after_the_trigger_says_so() -> None:
+    after = [{"step": "end"}, {"step": "$trigger", "wait": "1h"}]
+    assert terminal_graph(made({"end": [], "last": after})).splitlines()[1:] == [
+        "│",
+        "├─▶ end",
+        "│   └─▶ last  + $trigger [wait 1h]",
+        "└─▶ last  (drawn under end)",
+    ]
+
+
 def test_a_long_chain_is_drawn_without_recursion() -> None:
     chain = {f"s{n}": [{"step": f"s{n - 1}"}] for n in range(1, 1500)}
     assert terminal_graph(made({"s0": [], **chain})).count("\n") == 1502
