@@ -159,7 +159,9 @@ def overrides(assignments: tuple[str, ...]) -> dict[str, Given]:
     settable = [path for path, setting in catalogue().items() if setting.flag.startswith("--set ")]
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
-        if not equals or path not in settable:
+        if not equals and path in settable:
+            raise ConfigurationError(f"--set {path}: there is no value; expected {path}=VALUE")
+        if path not in settable:
             near = get_close_matches(path, settable, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; it is timing.NAME or limits.NAME"
             # The value is not quoted: it may be a secret, which are not set like this.

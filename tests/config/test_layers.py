@@ -228,10 +228,10 @@ def test_overrides_give_settings_with_their_flags() -> None:
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
+        ("timing.lease", "--set timing.lease: there is no value; expected timing.lease=VALUE"),
         ("timing.leese=3s", "--set timing.leese: there is no such setting; "
          "did you mean timing.lease?"),
         ("roles=api", "it is timing.NAME or limits.NAME"),
-        ("timing.lease", "did you mean timing.lease?"),
         ("timing.lease=soon", "--set timing.lease: 'soon' is not a duration"),
     ],
 )  # fmt: skip
