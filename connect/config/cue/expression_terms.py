@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from connect.config.cue import ast
 from connect.config.cue.errors import Fault, FaultKind, Path
 from connect.config.cue.lattice import Conjunction, Label, PackageValue, Scalar, Top, TypeValue
+from connect.config.cue.packages import PACKAGE_PATHS
 from connect.config.cue.predeclared import predeclared, predeclared_names
 from connect.config.cue.scopes import (
     DynamicAlias,
@@ -228,6 +229,13 @@ class ExpressionResolver(ABC):
             message = f"invalid operand {text} ('{operator}' requires concrete value)"
             self.fault(FaultKind.EVALUATION, message, expression.span)
 
+    def _meant(self, name: str) -> str:
+        """Return a question that says what an unknown name may mean, or nothing."""
+        for path in (*self.packages, *PACKAGE_PATHS):
+            if path.rpartition("/")[2] == name:
+                return f'; is import "{path}" missing?'
+        return nearest(name, [*self.scope.visible(), *predeclared_names()])
+
     def ident(self, ident: ast.Ident) -> Term:
         """Resolve a name ("References", "Predeclared identifiers")."""
         name, span = ident.name, ident.span
@@ -240,8 +248,7 @@ class ExpressionResolver(ABC):
             known = predeclared(name, span)
             if known is not None:
                 return known
-            names = [*self.scope.visible(), *predeclared_names()]
-            message = f'reference "{name}" not found{nearest(name, names)}'
+            message = f'reference "{name}" not found{self._meant(name)}'
             self.fault(FaultKind.REFERENCE, message, span)
             return Top(span)
         binding, level = found

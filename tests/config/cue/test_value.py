@@ -229,6 +229,23 @@ def test_an_unknown_package_is_refused_with_the_nearest_one() -> None:
     assert str(caught.value) == 'x:1:8: cannot find package "string"; did you mean "strings"?'
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('import "strngs"\na: strings.Trim', 'x:2:4: a: reference "strings" not found; '
+         'is import "strings" missing?'),
+        ("a: json.Marshal(1)", 'x:1:4: a: reference "json" not found; '
+         'is import "encoding/json" missing?'),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_package_that_is_not_imported_asks_for_the_import(
+    text: str, told: str
+) -> None:
+    with pytest.raises(CueError) as caught:
+        document(text)
+    assert told in str(caught.value).splitlines()
+
+
 def test_faults_of_names_come_in_the_order_of_the_document() -> None:
     with pytest.raises(CueError) as caught:
         document("let x = y\na: z")
