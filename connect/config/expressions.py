@@ -231,9 +231,11 @@ def _explained(text: str, variables: tuple[str, ...], found: str) -> ExpressionE
     if undeclared := _UNDECLARED.match(reason):
         name = undeclared["name"]
         # The library points behind a name; where the name begins is what people look for.
-        column = text.split("\n")[line - 1].rfind(name, 0, column) + 1 or column
+        written = text.split("\n")[line - 1]
+        column = written.rfind(name, 0, column) + 1 or column
+        called = written[column - 1 :].removeprefix(name).lstrip().startswith("(")
         reason = f"undeclared reference to {name!r}; there is {', '.join(sorted(variables))}"
-        if near := nearest(name, (*variables, *_FUNCTIONS)):
+        if near := nearest(name, _FUNCTIONS if called else variables):
             reason += f"; did you mean {near!r}?"
     elif reason.startswith("Syntax error: "):
         unexpected = _UNEXPECTED.match(reason)

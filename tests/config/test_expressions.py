@@ -167,6 +167,8 @@ def test_an_event_nested_too_deeply_does_not_match() -> None:
         ("true &&\n  evnt.data.n == 1",
          "undeclared reference to 'evnt'; there is async, event; did you mean 'event'?"
          " (line 2, column 3)", (2, 3)),
+        ("steps.a.ok",
+         "undeclared reference to 'steps'; there is async, event (line 1, column 1)", (1, 1)),
         ("event.data.n = 1", "syntax error at line 1, column 14: unexpected '='", (1, 14)),
         ("event.data. == 1",
          "syntax error at line 1, column 13: no viable alternative at input '. =='", (1, 13)),
