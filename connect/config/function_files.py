@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from connect.config.alternatives import refined
 from connect.config.checks import check_function
 from connect.config.cue import Budget, Value
-from connect.config.cue.ast import Field, File, NameLabel, TextLabel
+from connect.config.cue.ast import Embedding, Field, File, NameLabel, StructLit, TextLabel
 from connect.config.cue.errors import CueError, Fault, FaultKind
 from connect.config.cue.errors import Path as ValuePath
 from connect.config.cue.parser import parse
@@ -277,7 +277,9 @@ def evaluate_function(
     except CueError as error:
         meant = refined(error.faults, file, FUNCTION, (FUNCTION.field,), budget=budget)
         faults = [_shown(fault, root, source, whole) for fault in meant]
-        if root and _is_missing(file, budget):
+        if not root and (inside := _wrapper(file)) is not None:
+            faults = [inside, *(each for each in faults if not _told_by(inside, each))]
+        elif root and _is_missing(file, budget):
             faults = [_missing(file), *(each for each in faults if each.path[:1] != root)]
         faults += _found_besides(whole, root, source)
         raise CueError(_in_order(faults)) from None
@@ -323,13 +325,13 @@ def _is_entered(folder: str) -> bool:
 
 def _has_field(file: File) -> bool:
     """Tell whether a document declares a field `function`."""
-    return FUNCTION.field in _labels(file)
+    return FUNCTION.field in _labels(file.body)
 
 
-def _labels(file: File) -> dict[str, Span]:
-    """Return the names of the fields that a document declares, with their places."""
+def _labels(struct: StructLit) -> dict[str, Span]:
+    """Return the names of the fields that a struct declares, with their places."""
     found: dict[str, Span] = {}
-    for declaration in file.body.declarations:
+    for declaration in struct.declarations:
         match declaration:
             case Field(label=(NameLabel(name=name) | TextLabel(text=name)) as label):
                 found.setdefault(name, label.span)
@@ -346,8 +348,27 @@ def _is_missing(file: File, budget: Budget | None) -> bool:
         return False
 
 
+def _wrapper(file: File) -> Fault | None:
+    """Return the fault that a document which is the function has it in a field instead."""
+    match file.body.declarations[0]:
+        case Embedding(value=StructLit() as struct):
+            span = _labels(struct).get(FUNCTION.field)
+        case _:
+            span = None
+    if span is None:
+        return None
+    message = "field not allowed: function; a document that begins with { is the function itself"
+    return Fault(FaultKind.EVALUATION, message, (FUNCTION.field,), (span,))
+
+
+def _told_by(inside: Fault, fault: Fault) -> bool:
+    """Tell whether a fault only says that the function is in a field."""
+    lacking = fault.kind is FaultKind.INCOMPLETE and len(fault.path) == 1
+    return lacking or fault.path == inside.path
+
+
 def _missing(file: File) -> Fault:
-    labels = _labels(file)
+    labels = _labels(file.body)
     near = nearest(FUNCTION.field, labels)
     hint = f"; is {near} meant to be it?" if near is not None else ""
     span = Span(file.source, 0, 0) if near is None else labels[near]

@@ -312,6 +312,19 @@ def test_a_missing_function_names_the_field_that_may_be_meant() -> None:
     assert told.startswith("f.cue:2:1: there is no field `function`; is functio meant to be it?")
 
 
+@pytest.mark.parametrize("text", ['{"function": %s}', "{function: %s}", '{"function": 5}'])
+def test_a_document_that_is_the_function_has_no_field_of_that_name(text: str) -> None:
+    assert refused(text.replace("%s", MINIMAL)) == (
+        "f.cue:1:2: function: field not allowed: function; a document that begins with { is the "
+        "function itself"
+    )
+
+
+def test_what_else_is_wrong_beside_such_a_field_is_told_too() -> None:
+    told = refused(f'{{"function": {MINIMAL}, "tirggers": [], "name": 5}}').splitlines()
+    assert [line.split(": ")[1] for line in told] == ["function", "tirggers", "name"]
+
+
 def test_a_document_that_cannot_be_evaluated_may_have_one() -> None:
     told = refused("x: nope")
     assert told.startswith('f.cue:1:4: x: reference "nope" not found')
