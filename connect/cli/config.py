@@ -47,7 +47,7 @@ def config() -> None:
 def check(path: str | None) -> int:
     """Check a configuration document.
 
-    Prints every fault with its place, or what in the document has no effect here.
+    Prints every fault with its place, or what in the document has no effect here, on stderr.
     """
     from connect.config.finding import DocumentRule, find_document
     from connect.config.layers import check_combinations, resolve, variables
@@ -69,11 +69,11 @@ def check(path: str | None) -> int:
     if document.rule is not DocumentRule.NONE:
         click.echo(f"{document.name}: fine; settings that it gives: {len(loaded.layer)}")
     for warning in configuration_warnings(document, loaded):
-        click.echo(f"note: {warning}")
+        click.echo(f"note: {warning}", err=True)
     try:
         check_combinations(resolved.settings)
     except ConfigurationError as error:
-        click.echo(f"note: as it stands, serve needs flags: {error}")
+        click.echo(f"note: as it stands, serve needs flags: {error}", err=True)
     return 0
 
 

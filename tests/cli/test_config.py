@@ -57,8 +57,8 @@ class TestCheck:
 
     def test_no_document_is_told(self, run: Run) -> None:
         answer = run("check")
-        assert answer.code == 0
-        assert answer.out.startswith("note: no configuration: none of inngest.cue, ")
+        assert (answer.code, answer.out) == (0, "")
+        assert answer.err.startswith("note: no configuration: none of inngest.cue, ")
 
     def test_the_document_may_be_in_a_variable(self, run: Run) -> None:
         answer = run("check", INNGEST_CONFIG='{"log": {"level": "warn"}}')
@@ -90,20 +90,20 @@ class TestCheck:
         write('{queue: service: backend: "inmemory"}')
         answer = run("check")
         assert answer.code == 0
-        assert ": queue: accepted, without effect: " in answer.out
+        assert ": queue: accepted, without effect: " in answer.err
 
     def test_a_misspelt_variable_is_told(self, run: Run) -> None:
         answer = run("check", CONNECT_TIMING_LEESE="5s")
         assert (
             "note: there is no setting for the variable CONNECT_TIMING_LEESE; "
             "did you mean CONNECT_TIMING_LEASE?\n"
-        ) in answer.out
+        ) in answer.err
 
     def test_what_serve_still_needs_is_told(self, run: Run) -> None:
         write('{connect: roles: ["gateway"]}')
         answer = run("check")
         assert answer.code == 0
-        assert "note: as it stands, serve needs flags: API and gateway run in" in answer.out
+        assert "note: as it stands, serve needs flags: API and gateway run in" in answer.err
 
     @pytest.mark.parametrize(
         ("text", "message"),
