@@ -14,7 +14,7 @@ from dataclasses import replace
 import trio
 import trio_websocket
 
-from connect.errors import ForwardInDoubt, StoreUnavailable
+from connect.errors import ConnectError, ForwardInDoubt
 from connect.nursery.admission import Place
 from connect.nursery.forwards import Forwards
 from connect.nursery.handshake import Joined
@@ -322,7 +322,7 @@ class Connection:
         try:
             with self.services.health.attempt():
                 await self._write_status(record)
-        except StoreUnavailable as error:
+        except ConnectError as error:
             if not isinstance(error, StoreAway):
                 self.services.metrics.store_failures.labels("status").inc()
             if self._failing_since is None:
@@ -431,7 +431,7 @@ class Connection:
         try:
             with self.services.health.attempt():
                 await self.services.store.connections.refresh(joined.env_id, self.record())
-        except StoreUnavailable as error:
+        except ConnectError as error:
             self.log.warning("DRAINING not stored", error=str(error))
             self.apply(effects)  # later, then
         finally:
@@ -444,14 +444,17 @@ class Connection:
         """
         self.end(m.Disconnect(m.DisconnectReason.GATEWAY_STOPPED))
         assert self.disconnect is not None
-        with trio.move_on_after(self.services.settings.timing.cleanup, shield=True):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._close_socket, self.disconnect)
-                nursery.start_soon(self._clean_state)
-        self._fail_forwards()
-        self.drain_stored.set()
-        self._note(m.Phase.CLOSED, self.disconnect.reason)
-        self.finished.set()
+        try:
+            with trio.move_on_after(self.services.settings.timing.cleanup, shield=True):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._close_socket, self.disconnect)
+                    nursery.start_soon(self._clean_state)
+        finally:
+            # Whatever went wrong: others wait for this connection's end.
+            self._fail_forwards()
+            self.drain_stored.set()
+            self._note(m.Phase.CLOSED, self.disconnect.reason)
+            self.finished.set()
 
     async def _close_socket(self, disconnect: m.Disconnect) -> None:
         if disconnect.code is None or disconnect.by is not m.Side.GATEWAY or self.outbox.cut:
@@ -478,6 +481,6 @@ class Connection:
                 self._fail_forwards()
                 self.drain_stored.set()
             await connections.delete(joined.env_id, gone.id)
-        except StoreUnavailable as error:
+        except ConnectError as error:
             self.services.metrics.store_failures.labels("disconnect").inc()
             self.log.warning("connection not removed from the store", error=str(error))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import trio
 
-from connect.errors import StoreUnavailable
+from connect.errors import ConnectError
 from connect.nursery.connection import ACK_GRACE, Connection
 from connect.nursery.replies import ReplyKeeper
 from connect.nursery.services import Services
@@ -20,6 +20,10 @@ from connect.protocol.lifecycle import DisconnectReason, DrainProgress, Side
 from connect.state.records import GatewayStatus
 
 __all__ = ["Drain"]
+
+# How many times `Timing.cleanup` a drain may last beyond `Timing.drain`: a connection that is
+# closed last takes one to store DRAINING and one to be cleaned up, and there is one to spare.
+_CLEANUPS = 3
 
 # The part of `Timing.drain` in which all workers are told; the rest is each one's own.
 _TELLING = 0.5
@@ -58,10 +62,12 @@ class Drain:
         """Bring every connection to its end; return when the last is cleaned up.
 
         All of them are closed when `Timing.drain` is over, and as long is waited for the
-        store to take the replies that are kept. Cancelled, connections stay open that have
-        not been closed.
+        store to take the replies that are kept. It returns a few `Timing.cleanup` later at
+        the latest, whatever is left. Cancelled, connections stay open that have not been
+        closed.
         """
-        with self._scope:
+        hard_deadline = self._deadline + _CLEANUPS * self._services.settings.timing.cleanup
+        with self._scope, trio.move_on_at(hard_deadline) as limit:
             async with trio.open_nursery() as looking:
                 looking.start_soon(self._look_for_others)
                 async with trio.open_nursery() as nursery:
@@ -71,6 +77,8 @@ class Drain:
                 looking.cancel_scope.cancel()
             if kept := len(self._keeper):
                 self._services.log.warning("replies not saved, left to be flushed", count=kept)
+        if limit.cancelled_caught:
+            self._services.log.error("drain not over in time", connections=len(self._open))
         if self._scope.cancelled_caught:
             self._let_go()
         self._ended = trio.current_time()
@@ -208,7 +216,7 @@ class Drain:
         while True:
             try:
                 gateways = await services.store.gateways.all()
-            except StoreUnavailable:
+            except ConnectError:
                 pass  # as far as is known
             else:
                 oldest_ms = (services.now() - 2 * timing.gateway_heartbeat) * 1000

@@ -13,7 +13,7 @@ import trio
 import trio_websocket
 
 from connect import __version__
-from connect.errors import ForwardInDoubt, StoreUnavailable, Syscode
+from connect.errors import ConnectError, ForwardInDoubt, Syscode
 from connect.nursery.admission import Admission, Place
 from connect.nursery.connection import ANSWER_WITHIN, Connection
 from connect.nursery.drain import Drain
@@ -143,7 +143,7 @@ class Gateway:
             with trio.move_on_after(services.settings.timing.cleanup, shield=True):
                 try:
                     await services.store.gateways.delete(services.gateway_id)
-                except StoreUnavailable as error:
+                except ConnectError as error:
                     services.log.warning("gateway not removed from the store", error=str(error))
 
     async def _wait_to_beat(self, seconds: float) -> None:
@@ -174,7 +174,7 @@ class Gateway:
         self._record = replace(self._record, status=status)
 
     async def _beat(self) -> bool:
-        """Store the gateway's record; return whether that succeeded."""
+        """Store the gateway's record; return whether that succeeded, never raise."""
         assert self._record is not None
         self._record = replace(
             self._record,
@@ -183,7 +183,7 @@ class Gateway:
         )
         try:
             await self.services.store.gateways.upsert(self._record)
-        except StoreUnavailable as error:
+        except ConnectError as error:
             self.services.metrics.store_failures.labels("gateway").inc()
             if not self._unstored:
                 self.services.log.warning("gateway heartbeat not stored", error=str(error))
@@ -201,7 +201,7 @@ class Gateway:
         services = self.services
         if not services.settings.limits.connections_per_account:
             return
-        with suppress(StoreUnavailable):
+        with suppress(ConnectError):
             oldest_ms = (services.now() - 2 * services.settings.timing.gateway_heartbeat) * 1000
             self.admission.elsewhere = sum(
                 gateway.connections
@@ -235,12 +235,17 @@ class Gateway:
                 nursery.start_soon(watch, connection)
                 # Read in this task: a task fewer for each connection saves memory.
                 await read(connection, self.table, self._keeper)
+        except Exception:  # the last resort: one connection ends, not the gateway
+            connection.log.exception("unforeseen failure in a connection")
+            connection.apply(connection.machine.failed())
         finally:
             self.table.leave(connection)
-            await connection.clean_up()
-            self._serving.pop(connection, None)
-            place.leave(connection.disconnect)
-            self._remember(connection)
+            try:
+                await connection.clean_up()
+            finally:
+                self._serving.pop(connection, None)
+                place.leave(connection.disconnect)
+                self._remember(connection)
 
     def _remember(self, connection: Connection) -> None:
         closed = self.history.add(connection)

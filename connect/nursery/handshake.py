@@ -13,7 +13,7 @@ import trio
 
 from connect.config.faults import FunctionConfigError, FunctionFault, quoted
 from connect.config.functions import RegisteredFunction
-from connect.errors import StoreUnavailable, Syscode, SyscodeError
+from connect.errors import ConnectError, StoreUnavailable, Syscode, SyscodeError
 from connect.nursery.admission import Place
 from connect.nursery.comparison import tell_differences
 from connect.nursery.registration import WorkerSync
@@ -151,7 +151,7 @@ async def _undo(services: Services, env_id: str, connection_id: str, within: flo
     """
     if services.health.unreachable_for >= STORE_PATIENCE:
         return
-    with trio.move_on_after(within, shield=True), suppress(StoreUnavailable):
+    with trio.move_on_after(within, shield=True), suppress(ConnectError):
         await services.store.connections.delete(env_id, connection_id)
 
 

@@ -37,15 +37,11 @@ async def read(connection: Connection, table: ConnectionTable, keeper: ReplyKeep
         table: where the connection is entered once its worker has joined.
         keeper: takes the worker's replies.
     """
-    try:
-        while not connection.ending:
-            # Nothing here holds a message while the next one is awaited.
-            for effect in await _receive(connection):
-                await _perform(connection, table, keeper, effect)
-                del effect
-    except Exception:  # the last resort: one connection ends, not the gateway
-        connection.log.exception("unforeseen failure in a connection")
-        connection.apply(connection.machine.failed())
+    while not connection.ending:
+        # Nothing here holds a message while the next one is awaited.
+        for effect in await _receive(connection):
+            await _perform(connection, table, keeper, effect)
+            del effect
 
 
 async def _receive(connection: Connection) -> m.Effects:

@@ -22,6 +22,7 @@ from connect.protocol.envelope import decode_message, encode_message
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens
 from connect.settings import DEVELOPMENT_ACCOUNT_ID, DEVELOPMENT_ENV_ID, Settings
+from connect.state.commands import CommandError
 from connect.state.embedded import open_embedded_store
 from connect.state.redis_store import RedisStore
 
@@ -87,6 +88,8 @@ class Outage:
                 await trio.sleep(self._outage.delay)
             if self._outage.down or self._outage.fails(name):
                 raise StoreUnavailable("down for the test")
+            if name in self._outage.refused:
+                raise CommandError("NOPERM this user has no permissions to run the command")
             if self._outage.broken:
                 raise RuntimeError("broken for the test")
             return await method(*args, **kwargs)
@@ -101,12 +104,14 @@ class Outages:
     Attributes:
         unreachable_since: what the store says of its connection; it fails only when `down`.
         delay: seconds that every call takes, failing or not.
+        refused: the methods that the store refuses to carry out.
         calls: the methods called.
     """
 
     down: bool = False
     unreachable_since: float | None = None
     broken: bool = False
+    refused: set[str] = field(default_factory=set)
     delay: float = 0.0
     fail_at: tuple[str, int] = ("", 0)
     calls: list[str] = field(default_factory=list)
@@ -300,6 +305,7 @@ async def open_rig(
         )
         yield Rig(gateway, store, pushes, outages, nursery, tokens, vouchers)
         outages.down = outages.broken = False
+        outages.refused.clear()
         outages.unreachable_since = None
         outages.delay = 0
         nursery.cancel_scope.cancel()

@@ -1,0 +1,153 @@
+"""The state store refuses commands, which is no outage: it answers, but does not do them."""
+
+import pytest
+import trio
+import trio.testing
+import trio_websocket
+from trio.testing import MockClock
+
+from connect.errors import Syscode
+from connect.nursery.admission import Place
+from connect.protocol.lifecycle import DisconnectReason
+from connect.state.records import ConnectionRecord, ConnectionStatus
+from tests.nursery.draining import another_gateway, connection_of, stored_status
+from tests.nursery.rig import Kind, open_rig, request_bytes, with_timing
+
+
+async def test_a_gateway_whose_heartbeat_is_refused_goes_on_and_beats_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        rig.nursery.start_soon(worker.keep_alive)
+        rig.outages.refused = {"upsert", "all"}
+        await trio.sleep(8)
+        [before] = await rig.store.gateways.all()
+        rig.outages.refused.clear()
+        await trio.sleep(2)
+        [after] = await rig.store.gateways.all()
+        assert after.last_heartbeat_ms - before.last_heartbeat_ms > 5000
+        assert worker.socket.closed is None
+
+
+async def test_a_gateway_that_may_not_count_the_connections_of_others_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        rig.nursery.start_soon(worker.keep_alive)
+        rig.outages.refused = {"all"}
+        await trio.sleep(20)
+        assert rig.outages.calls.count("all") > 1
+        assert worker.socket.closed is None
+
+
+async def test_a_gateway_whose_removal_is_refused_ends(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.outages.refused = {"delete"}
+        rig.nursery.cancel_scope.cancel()
+        await trio.lowlevel.checkpoint()
+    assert rig.outages.calls[-1] == "delete"
+
+
+async def test_a_status_that_is_refused_is_written_again_over_the_same_socket(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        rig.outages.refused = {"refresh"}
+        await worker.send(Kind.WORKER_PAUSE)
+        await trio.sleep(2)
+        rig.outages.refused.clear()
+        await trio.sleep(6)
+        assert await stored_status(rig, worker) is ConnectionStatus.DRAINING
+        assert worker.socket.closed is None
+
+
+@pytest.mark.parametrize("refused", ["refresh", "delete"])
+async def test_a_connection_that_may_not_be_removed_is_forgotten_by_its_gateway(
+    autojump_clock: MockClock, refused: str
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        connection = connection_of(rig, worker)
+        rig.outages.refused = {refused}
+        await worker.socket.aclose(1000, "WORKER_SHUTDOWN")
+        await connection.finished.wait()
+        [closed] = rig.gateway.closed_connections()
+        assert closed.disconnect.reason is DisconnectReason.WORKER_SHUTDOWN
+        assert rig.gateway.admission.places == 0
+        with trio.fail_after(10):
+            await rig.gateway.drain()
+
+
+async def test_a_connection_whose_cleanup_fails_unforeseen_keeps_no_drain_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        failures: list[BaseException] = []
+        serve = rig.gateway.serve_socket
+
+        async def serve_and_note(
+            socket: trio_websocket.WebSocketConnection, place: Place | None = None
+        ) -> None:
+            try:
+                await serve(socket, place)
+            except* ZeroDivisionError as group:  # the listener catches everything
+                failures.append(group)
+
+        async def fail() -> None:
+            raise ZeroDivisionError
+
+        rig.gateway.serve_socket = serve_and_note  # type: ignore[method-assign] # see there
+        worker = await rig.worker()
+        connection_of(rig, worker)._clean_state = fail  # type: ignore[method-assign] # our fault
+        await worker.socket.aclose(1000, "WORKER_SHUTDOWN")
+        with trio.fail_after(10):
+            await rig.gateway.drain()
+        assert len(failures) == len(rig.gateway.history) == 1
+        assert rig.gateway.admission.places == 0
+
+
+async def test_a_drain_ends_at_its_hard_deadline_whatever_is_left(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(with_timing(drain=5, cleanup=2)) as rig:
+        await rig.worker()
+        [connection] = rig.gateway.table
+        connection.clean_up = trio.sleep_forever  # type: ignore[method-assign] # it hangs
+        started = trio.current_time()
+        await rig.gateway.drain()
+        assert trio.current_time() - started == pytest.approx(5 + 3 * 2, abs=0.1)
+
+
+async def test_a_handover_that_is_refused_keeps_no_forward_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        rig.nursery.start_soon(another_gateway, rig)
+        worker = await rig.worker()
+        rig.nursery.start_soon(worker.keep_alive)
+        rig.outages.refused = {"refresh"}
+        rig.gateway.start_drain()
+        await trio.sleep(1)
+        assert not await rig.gateway.forward(worker.connection_id, "r1", request_bytes("r1"))
+        assert trio.current_time() == pytest.approx(5, abs=0.1)
+        assert await worker.closed() == (1001, Syscode.GATEWAY_CLOSING)
+
+
+async def test_a_task_of_a_connection_that_fails_unforeseen_ends_it_with_1011(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+
+        async def fail(record: ConnectionRecord) -> None:
+            raise ZeroDivisionError
+
+        connection_of(rig, worker)._write_status = fail  # type: ignore[method-assign] # our fault
+        await worker.heartbeat()
+        assert await worker.closed() == (1011, Syscode.INTERNAL_ERROR)
+        await trio.sleep(1)
+        [closed] = rig.gateway.closed_connections()
+        assert closed.disconnect.reason is DisconnectReason.INTERNAL_ERROR
