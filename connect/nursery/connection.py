@@ -264,7 +264,8 @@ class Connection:
 
     def runs(self, request_id: str) -> bool:
         """Whether the worker has acked the request, and may still run it."""
-        return request_id in self._in_flight
+        end = self._in_flight.get(request_id)
+        return end is not None and self._may_last(end)
 
     @asynccontextmanager
     async def extending(self, request_id: str) -> AsyncIterator[None]:
@@ -295,9 +296,17 @@ class Connection:
 
     def _forget_lost_requests(self) -> None:
         """Drop requests whose lease must be over: the worker lost them."""
-        now = trio.current_time()
-        for request_id in [r for r, end in self._in_flight.items() if end < now]:
+        for request_id in [r for r, end in self._in_flight.items() if not self._may_last(end)]:
             self.forget_in_flight(request_id)
+
+    def _may_last(self, end: float) -> bool:
+        """Whether a lease that was to end then may be live: without the store, none is extended."""
+        now, health = trio.current_time(), self.services.health
+        return (
+            end >= now
+            or health.away
+            or now < health.returned_at + self.services.settings.timing.lease
+        )
 
     # State
 
@@ -398,8 +407,7 @@ class Connection:
         if not self._heartbeats_to_answer:
             self._unanswered_since = self.last_heartbeat
         self._heartbeats_to_answer += 1
-        if not self.services.health.away:  # no lease could be extended
-            self._forget_lost_requests()
+        self._forget_lost_requests()
         self._write_status_soon()
         if self._failing_since is not None:
             # The worker can do nothing about it, and is to keep its socket.

@@ -33,9 +33,13 @@ class StoreHealth:
     Args:
         unreachable_since: returns since when there has been no connection to the store, on
             the Trio clock; None while there is one (`StateStore.unreachable_since`).
+
+    Attributes:
+        returned_at: when the store answered again after it was away, on the Trio clock.
     """
 
     def __init__(self, unreachable_since: Callable[[], float | None] = lambda: None) -> None:
+        self.returned_at = -float("inf")
         self._unreachable_since = unreachable_since
         self._away_since: float | None = None
         self._lost = trio.Event()
@@ -70,6 +74,7 @@ class StoreHealth:
         if self._away_since is not None:
             structlog.get_logger().info("the state store answers again", away=self.away_for)
             self._away_since = None
+            self.returned_at = trio.current_time()
             self._lost = trio.Event()
             self._returned.set()
 

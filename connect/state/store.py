@@ -385,9 +385,10 @@ class ResponseStore(Protocol):
         Args:
             instance_id: the worker that sends it; empty where that is not known.
             running: whether the sender is known to run the request. If not, the response is
-                kept only while the request is leased, and not to another worker. If so, also
-                without a lease, which may have been lost with the store's data, unless the
-                request ended without a response within the last `Timing.buffered_response`.
+                kept only while the request is leased. If so, also without a lease, which may
+                have been lost with the store's data, unless the request ended without a
+                response within the last `Timing.buffered_response`. It is never kept while
+                the request is leased to another worker.
         """
         ...
 

@@ -236,6 +236,46 @@ async def test_a_reply_to_another_workers_request_changes_nothing(
         assert (rig.pushes.pushed, counted(rig, "foreign")) == ([], 1)
 
 
+async def given_to_another(rig: Rig) -> tuple[Peer, Peer]:
+    """Have a worker that has acked a request stand still, until another one has it."""
+    late = await rig.worker(instance_id="late")
+    await assigned(rig)
+    await forwarded(rig, late)
+    await trio.sleep(26)  # lease and grace are over
+    other = await rig.worker(instance_id="other")
+    await assigned(rig)
+    await forwarded(rig, other)
+    return late, other
+
+
+async def test_a_reply_changes_nothing_once_another_worker_was_given_the_request(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        late, other = await given_to_another(rig)
+        before = await keys(rig)
+        await late.reply("r1", b'"late"')
+        assert await acks(late) == []
+        assert (await keys(rig), rig.pushes.pushed) == (before, [])
+        await other.reply("r1", b'"right"')
+        assert await acks(other) == ["r1"]
+        assert await stored(rig) == b'"right"'
+
+
+async def test_a_reply_changes_nothing_once_another_worker_has_finished_the_request(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        late, other = await given_to_another(rig)
+        await other.reply("r1", b'"right"')
+        assert await acks(other) == ["r1"]
+        await complete(rig)
+        before = await keys(rig)
+        await late.reply("r1", b'"late"')
+        assert await acks(late) == ["r1"]
+        assert await keys(rig) == before
+
+
 async def test_the_reply_of_the_right_worker_counts_after_a_foreign_one(
     autojump_clock: MockClock,
 ) -> None:

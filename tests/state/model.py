@@ -69,7 +69,7 @@ class ModelState:
         """Keep a response, and return what becomes of it."""
         lease = self.leases.get(request)
         holder = self.mapping.get(request) or (lease.worker if lease else "")
-        if not running and sender and holder and holder != sender:
+        if (lease or not running) and sender and holder and holder != sender:
             return "foreign"
         if request in self.responses:
             return "again"

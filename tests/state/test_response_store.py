@@ -42,10 +42,21 @@ async def test_the_response_of_another_worker_is_not_kept(limit: int, harness: H
     assert await kept(harness) is None
 
 
-async def test_the_response_of_another_worker_that_runs_the_request_is_kept(
+@pytest.mark.parametrize("limit", [0, 1])
+async def test_the_response_of_a_worker_that_ran_the_request_before_is_not_kept(
+    limit: int, harness: Harness
+) -> None:
+    await acquired(harness, limit=limit)
+    saved = await save(harness, "worker-tried-before", running=True)
+    assert saved.refused is RefusedResponse.FOREIGN
+    assert await kept(harness) is None
+
+
+async def test_a_worker_that_runs_a_request_without_a_lease_is_believed(
     harness: Harness,
 ) -> None:
     await acquired(harness, limit=1)
+    await harness.commands.execute("DEL", harness.keys.lease(ENV, "r1"))
     assert (await save(harness, "worker-tried-before", running=True)).first
 
 

@@ -5,7 +5,7 @@
 -- Returns {outcome, lease JSON or nil}; outcomes: first, again, late (the request is over, or
 --       never was), foreign (another worker has it).
 -- Without a lease nobody waits, unless the lease was lost with the rest of the data: the one who
--- runs the request is believed then.
+-- runs the request is believed then, and only then. While there is a lease, it is whoever has that.
 
 -- include: lease_record
 
@@ -21,7 +21,7 @@ local function holder()
   return lease and type(lease.workerID) == 'string' and lease.workerID or ''
 end
 
-if ARGV[3] ~= '' and not running then
+if ARGV[3] ~= '' and (stored or not running) then
   local instance = holder()
   if instance ~= '' and instance ~= ARGV[3] then
     return { 'foreign', stored }
