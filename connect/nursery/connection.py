@@ -36,8 +36,8 @@ FORWARD_GRACE = 5.0
 # Between WORKER_STATUS messages that are recorded (section 4).
 STATUS_SPACING = 2.0
 
-# How long the ack of a request that is on the wire is waited for once its connection
-# takes no more: the worker may run it already, and whoever got it next would run it again.
+# How long the ack of a request that is on the wire is waited for once its gateway drains:
+# the worker may run it already, and whoever got it next would run it again.
 ACK_GRACE = 1.0
 
 # A heartbeat is answered at the latest after this, although its write is not done.
@@ -203,7 +203,7 @@ class Connection:
 
         Raises:
             ForwardInDoubt: the request was sent, and the connection broke or was given up
-                before the ack: the worker may run it.
+                before the ack, or its worker paused and did not ack: it may run it.
         """
         timing = self.services.settings.timing
         with trio.move_on_after(timing.lease + FORWARD_GRACE):
@@ -221,7 +221,7 @@ class Connection:
             finally:
                 self.forwards.leave(request_id, pending)
             if pending.in_doubt:
-                raise ForwardInDoubt("the connection ended between the request and its ack")
+                raise ForwardInDoubt("the request was sent, and its ack did not come")
             if vouched and self.runs(request_id):
                 self._vouched.add(request_id)
             return bool(pending.success)
@@ -236,13 +236,13 @@ class Connection:
         self.forwards.fail_all(in_doubt=not left)
 
     async def _fail_forwards_later(self) -> None:
-        """Fail what a worker that pauses has been sent, and has not acked a moment later.
+        """Fail what a worker that pauses has been sent, and has not acked for a while.
 
         Ack and pause may cross: a worker need not have said that it takes a request before
-        it says that it takes no more.
+        it says that it takes no more. It may also have stood still since; so it is in doubt.
         """
-        await trio.sleep(ACK_GRACE)
-        self.forwards.fail_all(in_doubt=False)
+        await trio.sleep(self.services.settings.timing.write)
+        self.forwards.fail_all(in_doubt=True)
 
     def _acknowledged(self, request_id: str) -> None:
         if self.forwards.acknowledge(request_id):
