@@ -101,7 +101,7 @@ class RedisRoutingStore:
             (
                 *keys.indexed_args(env_id, now_ms),
                 random.getrandbits(31),
-                lease_id_at(now_ms + int(request.lease_seconds * 1000)),
+                request.lease_id or lease_id_at(now_ms + int(request.lease_seconds * 1000)),
                 request.executor_host,
                 request.executor_port,
                 lease_ms(request.lease_seconds, timing),
@@ -132,13 +132,19 @@ class RedisRoutingStore:
         instance_id: str | None,
         *,
         executor: tuple[str, int] | None = None,
+        lease_id: str | None = None,
         keep_response: bool = False,
         may_run: bool = False,
     ) -> bool:
-        whose = executor or ("", 0)
-        how = (int(keep_response), int(may_run))
+        how: tuple[Argument, ...] = (
+            *(executor or ("", 0)),
+            int(self.timing.buffered_response * 1000),
+            int(keep_response),
+            lease_id or "",
+            int(may_run),
+        )
         for _ in range(_QUESTIONS):
-            match await self._complete(env_id, request_id, instance_id, whose, how):
+            match await self._complete(env_id, request_id, instance_id, how):
                 case [b"done"]:
                     return True
                 case [b"taken"]:
@@ -154,8 +160,7 @@ class RedisRoutingStore:
         env_id: str,
         request_id: str,
         instance_id: str | None,
-        executor: tuple[str, int],
-        how: tuple[int, int],
+        how: Sequence[Argument],
     ) -> Reply:
         keys = self.keys
         script_keys = [
@@ -168,8 +173,6 @@ class RedisRoutingStore:
         args: list[Argument] = [
             *keys.indexed_args(env_id, int(self.now() * 1000)),
             request_id,
-            *executor,
-            int(self.timing.buffered_response * 1000),
             *how,
         ]
         if instance_id is not None:

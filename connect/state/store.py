@@ -205,6 +205,8 @@ class AcquireRequest:
         draining_gateways: ids of gateways that drain and are alive; used only
             when nothing else is there.
         excluded: connection ids already tried.
+        lease_id: the id of the new lease, a ULID whose timestamp is the lease's end, for one
+            who wants to know it though the answer gets lost; None for one of the store's own.
         held_lease: when routing again, the lease id this executor holds. The lease is
             renewed under a new id, so that the worker tried before cannot extend it.
         held_instance: when routing again, the instance id the request is assigned to.
@@ -220,6 +222,7 @@ class AcquireRequest:
     gateways: Sequence[str]
     draining_gateways: Sequence[str] = ()
     excluded: Sequence[str] = ()
+    lease_id: str | None = None
     held_lease: str | None = None
     held_instance: str | None = None
 
@@ -249,6 +252,7 @@ class RoutingStore(Protocol):
         instance_id: str | None,
         *,
         executor: tuple[str, int] | None = None,
+        lease_id: str | None = None,
         keep_response: bool = False,
         may_run: bool = False,
     ) -> bool:
@@ -261,14 +265,15 @@ class RoutingStore(Protocol):
                 found out, at the cost of another round trip if there is one.
             executor: host and port of the executor that is done with the request; None
                 whoever waits for it.
+            lease_id: the one lease that is to be deleted; None whichever it is.
             keep_response: leave a buffered response in the buffer, for an executor that has
                 not seen one.
             may_run: a worker may still run the request, for which there is no response: who
                 acquires it before the end of its lease gets `Abandoned`.
 
         Returns:
-            False if the lease names another executor, which waits for the reply now:
-            nothing is done then.
+            False if the lease names another executor, which waits for the reply now, or if
+            it is not the one given: nothing is done then.
         """
         ...
 

@@ -115,6 +115,7 @@ class FakeRouting:
         instance_id: str | None,
         *,
         executor: tuple[str, int] | None = None,
+        lease_id: str | None = None,
         keep_response: bool = False,
         may_run: bool = False,
     ) -> bool:

@@ -3,12 +3,12 @@
 --       6 mark of an abandoned request, then if the worker is known: 7 worker capacity,
 --       8 requests on the worker
 -- ARGV: 1 to 4 as in indexes, 5 request id, 6 executor host or '' (whoever it is), 7 executor
---       port, 8 lifetime of the mark (ms), 9 '1' to leave a response where it is, 10 '1' if a
---       worker may run the request, then if the worker is known: 11 instance id, 12 worker
---       hash, 13 lifetime of capacity keys (ms)
--- Returns {'done'}; {'taken'} if the request is another executor's now, and nothing is done; or
---       what must be asked again with the worker's hash, which only the caller can compute:
---       {'assigned', instance id}.
+--       port, 8 lifetime of the mark (ms), 9 '1' to leave a response where it is, 10 lease id or
+--       '' (whichever it is), 11 '1' if a worker may run the request, then if the worker is
+--       known: 12 instance id, 13 worker hash, 14 lifetime of capacity keys (ms)
+-- Returns {'done'}; {'taken'} if the request is another executor's now, or its lease is not the
+--       one given, and nothing is done; or what must be asked again with the worker's hash, which
+--       only the caller can compute: {'assigned', instance id}.
 -- A request that ends without a response is marked, so that a late one is not kept; where a
 -- worker may run it, with the end of its lease (unix ms), so that nobody else does before.
 
@@ -23,7 +23,10 @@ if ARGV[6] ~= '' and lease and lease.executorIP then
     return { 'taken' }
   end
 end
-local instance = ARGV[11]
+if ARGV[10] ~= '' and (not lease or lease.leaseID ~= ARGV[10]) then
+  return { 'taken' }
+end
+local instance = ARGV[12]
 if not instance then
   local mapped = redis.call('GET', KEYS[5])
   if mapped then
@@ -32,12 +35,13 @@ if not instance then
 end
 redis.call('DEL', KEYS[3])
 local remove = ARGV[9] == '1' and 'EXISTS' or 'DEL'
-if redis.call(remove, KEYS[4]) == 0 then
-  local over = ARGV[10] == '1' and lease and ulid_ms(lease.leaseID) or 0
+-- Who asks again, as the answer was lost, finds no lease, and leaves the mark as it is.
+if redis.call(remove, KEYS[4]) == 0 and (lease or redis.call('EXISTS', KEYS[6]) == 0) then
+  local over = ARGV[11] == '1' and lease and ulid_ms(lease.leaseID) or 0
   local lifetime = math.max(tonumber(ARGV[8]), over - now_ms)
   redis.call('SET', KEYS[6], whole(over), 'PX', whole(lifetime))
 end
-if instance and unassign(KEYS[8], KEYS[7], KEYS[5], ARGV[5], instance, ARGV[13]) then
-  settle(ARGV[12])
+if instance and unassign(KEYS[8], KEYS[7], KEYS[5], ARGV[5], instance, ARGV[14]) then
+  settle(ARGV[13])
 end
 return { 'done' }

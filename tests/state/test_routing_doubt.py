@@ -1,0 +1,45 @@
+"""Routing whose answer got lost: the lease that may be there is known by its id."""
+
+from connect.state.leases import lease_id_at
+from connect.state.store import Acquired
+from tests.state.harness import ENV, Harness
+
+
+def _lease_of(harness: Harness) -> str:
+    return lease_id_at(harness.now.ms + 20_000)
+
+
+async def test_a_lease_has_the_id_that_is_chosen_for_it(harness: Harness) -> None:
+    await harness.connect("c1")
+    chosen = _lease_of(harness)
+    outcome = await harness.acquire(lease_id=chosen)
+    assert isinstance(outcome, Acquired)
+    stored = await harness.store.leases.get(ENV, "req-1")
+    assert (outcome.lease_id, stored and stored.id) == (chosen, chosen)
+
+
+async def test_the_lease_of_this_id_is_completed_with_its_place_on_the_worker(
+    harness: Harness,
+) -> None:
+    await harness.connect("c1", limit=1)
+    chosen = _lease_of(harness)
+    await harness.acquire(lease_id=chosen)
+    assert await harness.store.routing.complete(ENV, "req-1", None, lease_id=chosen)
+    assert await harness.store.leases.get(ENV, "req-1") is None
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 0
+
+
+async def test_another_lease_is_left_alone_with_its_place_on_the_worker(harness: Harness) -> None:
+    await harness.connect("c1", limit=1)
+    await harness.acquire()
+    before = await harness.store.leases.get(ENV, "req-1")
+    never_stored = _lease_of(harness)
+    assert not await harness.store.routing.complete(ENV, "req-1", None, lease_id=never_stored)
+    assert await harness.store.leases.get(ENV, "req-1") == before
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 1
+
+
+async def test_a_response_stays_where_the_lease_is_not_there(harness: Harness) -> None:
+    await harness.store.responses.save(ENV, "req-1", b"reply")
+    done = await harness.store.routing.complete(ENV, "req-1", None, lease_id=_lease_of(harness))
+    assert (done, await harness.store.responses.get(ENV, "req-1")) == (False, b"reply")
