@@ -5,7 +5,7 @@ moment the request is in the executor's table, and then ends whatever is going o
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,10 +16,12 @@ import trio
 from connect.errors import ConnectError, ExecutorClosing, StoreUnavailable, Syscode, SyscodeError
 from connect.protocol.envelope import RequestFields, with_lease
 from connect.protocol.messages.connect import v1 as pb
+from connect.rpc.cleanup import Cleanup, Completion
 from connect.rpc.errors import CallRefused, RpcError
 from connect.rpc.frames import LeaseAnswer
 from connect.rpc.gateways import GatewayTable, LiveGateways
 from connect.settings import Limits, Timing
+from connect.state.leases import lease_id_at
 from connect.state.store import (
     Abandoned,
     Acquired,
@@ -93,15 +95,18 @@ class ExecutionParts:
 
     Attributes:
         host, port: where gateways reach this executor; goes into leases.
+        now: unix seconds.
     """
 
     store: ExecutorStore
     gateways: GatewayTable
     channels: ForwardChannels
+    cleanup: Cleanup
     timing: Timing
     limits: Limits
     host: str
     port: int
+    now: Callable[[], float]
 
 
 _NO_ROUTE = {
@@ -143,6 +148,8 @@ class Execution:
         self._replied = trio.Event()
         self._interruptible: trio.CancelScope | None = None
         self._held: Acquired | None = None
+        # The lease of an attempt to route whose outcome is not known, or not yet.
+        self._unsure_of: str | None = None
         self._routed_among: LiveGateways | None = None
         self._buffered = False
         self._abandoned = False
@@ -267,9 +274,9 @@ class Execution:
 
         Raises:
             SyscodeError: no worker takes it.
-            StoreUnavailable: routing failed; a lease may stay behind until it expires
-                when it was the first attempt, since whose it is cannot be known.
+            StoreUnavailable: routing failed.
         """
+        await self._parts.cleanup.settle(self.env_id, self.request_id)
         excluded: list[str] = []
         draining_attempts = self._parts.timing.draining_attempts
         looked_again = False
@@ -321,6 +328,8 @@ class Execution:
         parts = self._parts
         live = self._routed_among = parts.gateways.live()
         held = self._held
+        seconds = parts.timing.lease
+        lease_id = lease_id_at(int((parts.now() + seconds) * 1000))
         request = AcquireRequest(
             env_id=self.env_id,
             request_id=self.request_id,
@@ -328,19 +337,22 @@ class Execution:
             function_slug=self._fields.function_slug,
             executor_host=parts.host,
             executor_port=parts.port,
-            lease_seconds=parts.timing.lease,
+            lease_seconds=seconds,
+            lease_id=lease_id,
             gateways=live.active,
             draining_gateways=live.draining,
             excluded=tuple(excluded),
             held_lease=held.lease_id if held else None,
             held_instance=held.instance_id if held else None,
         )
+        self._unsure_of = lease_id
         outcome: AcquireOutcome | None = None
         # Interrupted here, it would be unknown what there is to clean up.
         with trio.move_on_after(parts.timing.store_command, shield=True):
             outcome = await parts.store.routing.acquire(request)
         if outcome is None:
             raise StoreUnavailable("routing took too long")
+        self._unsure_of = None
         if isinstance(outcome, Acquired):
             self._held = outcome
         elif isinstance(outcome, Buffered):
@@ -472,30 +484,25 @@ class Execution:
         # A lease that was only ever another executor's is not ours to delete, unless the
         # request is over.
         ours = self._held is not None or self._reply is not None or self._abandoned
-        if self._cleaned_up or not ours:
+        if self._cleaned_up or not (ours or self._unsure_of):
             return
         self._cleaned_up = True
         parts = self._parts
-        timing = parts.timing
-        reason = f"not done within {timing.cleanup:g} s"
-        with trio.move_on_after(timing.cleanup, shield=True):
-            try:
-                done = await parts.store.routing.complete(
-                    self.env_id,
-                    self.request_id,
-                    # Of a request that another executor leased, which may have died, the
-                    # store finds the worker out.
-                    self._held.instance_id if self._held is not None else None,
-                    # A reply taken from the buffer is whose it may be; the lease still names
-                    # the executor that died.
-                    executor=None if self._buffered else (parts.host, parts.port),
-                    keep_response=keep_response,
-                    may_run=self._with_worker and self._reply is None,
-                )
-            except StoreUnavailable as error:
-                reason = str(error)
-            else:
-                if not done:
-                    log.info("request left to another executor", request_id=self.request_id)
-                return
-        log.warning("request not cleaned up", request_id=self.request_id, reason=reason)
+        sure_of = self._held if self._unsure_of is None else None
+        completion = Completion(
+            env_id=self.env_id,
+            request_id=self.request_id,
+            # Of a request that another executor leased, which may have died, or whose routing
+            # was not answered, the store finds the worker out.
+            instance_id=None if sure_of is None else sure_of.instance_id,
+            # A reply taken from the buffer is whose it may be; the lease still names the
+            # executor that died.
+            executor=(parts.host, parts.port) if ours and not self._buffered else None,
+            lease_id=None if ours else self._unsure_of,
+            keep_response=keep_response,
+            may_run=self._with_worker and self._reply is None,
+        )
+        if ours:
+            await parts.cleanup.complete(completion)
+        else:  # nobody has the request, and its caller need not wait for the store any longer
+            parts.cleanup.complete_later(completion, "routing was not answered")

@@ -27,6 +27,7 @@ from connect.rpc.addresses import reachable_host
 from connect.rpc.background import open_background
 from connect.rpc.bridge import Bridge, open_bridge
 from connect.rpc.channels import open_channel_pool
+from connect.rpc.cleanup import Cleanup
 from connect.rpc.execution import Execution, ExecutionParts, ExecutorStore
 from connect.rpc.executor_service import executor_handlers
 from connect.rpc.forward_streams import open_forward_streams
@@ -299,6 +300,7 @@ class Executor:
     async def _running(self) -> AsyncIterator[None]:
         timing = self._settings.timing
         gateways = GatewayTable(self._store.gateways, timing=timing, now=self._now)
+        cleanup = Cleanup(self._store.routing, timing)
         async with (
             _given_or_own(self._bridge) as bridge,
             open_channel_pool(bridge, reply_timeout=timing.rpc) as channels,
@@ -306,6 +308,7 @@ class Executor:
         ):
             await gateways.refresh()
             nursery.start_soon(gateways.run)
+            nursery.start_soon(cleanup.run)
             serve = partial(
                 bridge.serve,
                 executor_handlers(self),
@@ -328,20 +331,25 @@ class Executor:
                     store=self._store,
                     gateways=gateways,
                     channels=streams,
+                    cleanup=cleanup,
                     timing=timing,
                     limits=self._settings.limits,
                     host=host,
                     port=bound_port,
+                    now=self._now,
                 )
-                # Executions end before the streams that they use.
-                async with open_background() as self._nursery:
-                    try:
-                        yield
-                        await self.drain()
-                    finally:
-                        self._closing = True
-                        self._hand_over()
-                        self._parts = self._nursery = None
+                try:
+                    # Executions end before the streams that they use.
+                    async with open_background() as self._nursery:
+                        try:
+                            yield
+                            await self.drain()
+                        finally:
+                            self._closing = True
+                            self._hand_over()
+                            self._parts = self._nursery = None
+                finally:
+                    await cleanup.finish()
 
 
 @asynccontextmanager

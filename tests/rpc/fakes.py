@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 import trio
 
-from connect.errors import StoreUnavailable, SyscodeError
+from connect.errors import ConnectError, StoreUnavailable, SyscodeError
 from connect.protocol.envelope import decode_forward, encode_success, read_request
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc import Executor
@@ -81,22 +81,28 @@ class FakeRouting:
     Attributes:
         completed: (request id, instance id) of every completion.
         completed_by: the executor of each.
+        completed_leases: the one lease that each was for.
+        completions_tried: when each was asked for, those that failed included.
         kept_responses: whether each left a response in the buffer.
         may_run: whether a worker might still run the request at each.
         taken: whether the requests are another executor's by then.
         delay: seconds that each acquisition takes.
+        complete_errors: by request id.
     """
 
     outcomes: list[AcquireOutcome | StoreUnavailable] = field(default_factory=list)
     acquired: list[AcquireRequest] = field(default_factory=list)
     completed: list[tuple[str, str | None]] = field(default_factory=list)
     completed_by: list[tuple[str, int] | None] = field(default_factory=list)
+    completed_leases: list[str | None] = field(default_factory=list)
+    completions_tried: list[float] = field(default_factory=list)
     kept_responses: list[bool] = field(default_factory=list)
     may_run: list[bool] = field(default_factory=list)
     taken: bool = False
     delay: float = 0
     complete_delay: float = 0
-    complete_error: StoreUnavailable | None = None
+    complete_error: ConnectError | None = None
+    complete_errors: dict[str, ConnectError] = field(default_factory=dict)
     on_acquire: Callable[[int], None] = lambda count: None
 
     async def acquire(self, request: AcquireRequest) -> AcquireOutcome:
@@ -119,11 +125,14 @@ class FakeRouting:
         keep_response: bool = False,
         may_run: bool = False,
     ) -> bool:
+        self.completions_tried.append(trio.current_time())
         await trio.sleep(self.complete_delay)
-        if self.complete_error is not None:
-            raise self.complete_error
+        error = self.complete_error or self.complete_errors.get(request_id)
+        if error is not None:
+            raise error
         self.completed.append((request_id, instance_id))
         self.completed_by.append(executor)
+        self.completed_leases.append(lease_id)
         self.kept_responses.append(keep_response)
         self.may_run.append(may_run)
         return not self.taken

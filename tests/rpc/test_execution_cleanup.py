@@ -3,11 +3,14 @@
 import pytest
 import trio
 from structlog.testing import capture_logs
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
+from ulid import ULID
 
 from connect.errors import StoreUnavailable, Syscode
+from connect.settings import Timing
 from connect.state.store import AlreadyLeased, Buffered, LeaseState, NoRoute, NoRouteReason
 from tests.rpc.fakes import (
+    NOW,
     REQUEST_ID,
     execute_with_reply,
     failing,
@@ -127,26 +130,77 @@ async def test_a_fresh_request_without_route_fails_and_completes_nothing(
         assert rig.store.routing.completed == []
 
 
-async def test_routing_that_fails_is_reported_and_completes_nothing(
+async def test_routing_that_fails_completes_the_lease_that_it_may_have_made(
     autojump_clock: MockClock,
 ) -> None:
     async with open_rig(UNAVAILABLE) as rig:
         with pytest.raises(StoreUnavailable):
             await rig.executor.execute(request())
-        assert rig.store.routing.completed == []
+        await wait_all_tasks_blocked()
+        routing = rig.store.routing
+        assert routing.completed == [(REQUEST_ID, None)]
+        assert routing.completed_leases == [routing.acquired[0].lease_id]
+        assert routing.completed_by == [None]
 
 
-async def test_routing_again_that_fails_completes_the_held_lease(autojump_clock: MockClock) -> None:
+async def test_a_lease_ends_when_its_id_says(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        await execute_with_reply(rig, 1)
+        lease_id = rig.store.routing.acquired[0].lease_id
+        assert lease_id is not None
+        assert ULID.from_str(lease_id).milliseconds == (NOW + Timing().lease) * 1000
+
+
+async def test_routing_again_that_fails_completes_whichever_lease_this_executor_has(
+    autojump_clock: MockClock,
+) -> None:
+    """The request may be assigned to another worker by now."""
     async with open_rig(route(), UNAVAILABLE, forward=refuse) as rig:
         with pytest.raises(StoreUnavailable):
             await rig.executor.execute(request())
-        assert rig.store.routing.completed == OURS
+        routing = rig.store.routing
+        assert routing.completed == [(REQUEST_ID, None)]
+        assert routing.completed_leases == [None]
+        assert routing.completed_by == [("executor-1", 9999)]
 
 
-async def test_a_completion_that_fails_does_not_spoil_the_reply(autojump_clock: MockClock) -> None:
+async def test_a_completion_that_fails_does_not_hold_the_reply_up(
+    autojump_clock: MockClock,
+) -> None:
     async with open_rig(route()) as rig:
         rig.store.routing.complete_error = UNAVAILABLE
         assert (await execute_with_reply(rig, 1)).body == b"done"
+        assert trio.current_time() == pytest.approx(1)
+
+
+async def test_a_completion_that_fails_is_made_up_for(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.routing.complete_error = UNAVAILABLE
+        await execute_with_reply(rig, 1)
+        rig.store.routing.complete_error = None
+        await trio.sleep(1)
+        assert rig.store.routing.completed == OURS
+
+
+async def test_a_completion_that_fails_is_made_up_for_when_the_executor_ends(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.routing.complete_error = UNAVAILABLE
+        await execute_with_reply(rig, 1)
+        rig.store.routing.complete_error = None
+    assert rig.store.routing.completed == OURS
+
+
+async def test_a_request_whose_last_run_is_not_cleaned_up_is_not_routed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.routing.complete_error = UNAVAILABLE
+        await execute_with_reply(rig, 1)
+        with pytest.raises(StoreUnavailable, match="not cleaned up yet"):
+            await rig.executor.execute(request())
+        assert len(rig.store.routing.acquired) == 1
 
 
 async def test_a_completion_that_hangs_is_given_up(autojump_clock: MockClock) -> None:
