@@ -73,11 +73,9 @@ class Fault:
 
     @property
     def can_strand(self) -> bool:
-        """Whether an executor may be unable to clean up after a request."""
-        places = (self.node, self.other)
-        return self.kind in _CONDITIONS or any(
-            place == HOST or place.startswith("ex-") for place in places
-        )
+        """Whether an executor may end without having cleaned up after its requests."""
+        ends = self.kind in (FaultKind.KILL, FaultKind.RESTART)
+        return ends and self.node.startswith("ex-")
 
     def __str__(self) -> str:
         where = " ".join(name for name in (self.node, self.other) if name)

@@ -17,6 +17,7 @@ from connect.nursery.replies import ReplyKeeper
 from connect.protocol.envelope import encode_message, encode_reply_ack
 from connect.protocol.machine import ReplyReceived, Send
 from connect.protocol.messages.connect import v1 as pb
+from connect.rpc.cleanup import Cleanup
 from connect.rpc.execution import Execution
 from connect.rpc.executor_streams import ExecutorStreams
 from connect.state import leases, responses, routing
@@ -90,6 +91,13 @@ def _forget_to_clean_up() -> AbstractContextManager[object]:
         pass
 
     return mock.patch.object(Execution, "_clean_up", nothing)
+
+
+def _clean_up_only_once() -> AbstractContextManager[object]:
+    def nothing(self: Cleanup, *args: object) -> None:
+        pass
+
+    return mock.patch.object(Cleanup, "complete_later", nothing)
 
 
 @contextmanager
@@ -307,6 +315,9 @@ MUTATIONS = {
     ),
     "executors leave leases and capacity behind": Mutation(
         apply=_forget_to_clean_up, breaks="nothing is left"
+    ),
+    "what Redis does not take at once is never cleaned up": Mutation(
+        apply=_clean_up_only_once, breaks="nothing is left"
     ),
     "an executor that ends cleans up after what runs": Mutation(
         apply=_withdraw_at_the_end, breaks="nothing runs twice at once", plan=_executors_that_end
