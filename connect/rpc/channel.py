@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from connect.rpc.errors import CallRefused, RpcError, RpcStatus
+from connect.rpc.errors import CallRefused, PeerUnreachable, RpcError, RpcStatus
 
 if TYPE_CHECKING:
     from connect.rpc.message_stream import ClientStream
@@ -188,7 +188,7 @@ class RpcChannel:
                 if connection is None or not connection.is_open:
                     connection = await self._dial()
         if connection is None:
-            raise CallRefused(
+            raise PeerUnreachable(
                 RpcStatus.DEADLINE_EXCEEDED, f"no connection to {self._host}:{self._port} in time"
             )
         return connection
@@ -197,7 +197,7 @@ class RpcChannel:
         if self._closed:
             raise CallRefused(RpcStatus.UNAVAILABLE, "the channel is closed")
         if trio.current_time() < self._retry_at:
-            raise CallRefused(RpcStatus.UNAVAILABLE, self._failure)
+            raise PeerUnreachable(RpcStatus.UNAVAILABLE, self._failure)
         self._discard()
         reason = f"no answer within {self._wire.dial_timeout:g} s"
         with trio.move_on_after(self._wire.dial_timeout):
@@ -213,7 +213,7 @@ class RpcChannel:
         self._failures = min(self._failures + 1, 10)
         self._retry_at = trio.current_time() + backoff
         self._failure = f"cannot connect to {self._host}:{self._port}: {reason}"
-        raise CallRefused(RpcStatus.UNAVAILABLE, self._failure)
+        raise PeerUnreachable(RpcStatus.UNAVAILABLE, self._failure)
 
     async def _attach(self, stream: trio.SocketStream) -> WireConnection:
         sock = socket.socket(fileno=stream.socket.detach())

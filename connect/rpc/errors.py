@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from connect.errors import ConnectError, Syscode, SyscodeError, TryLater
 
-__all__ = ["CallRefused", "RpcError", "RpcStatus", "rpc_error"]
+__all__ = ["CallRefused", "PeerUnreachable", "RpcError", "RpcStatus", "rpc_error"]
 
 
 class RpcStatus(IntEnum):
@@ -53,6 +53,10 @@ class RpcError(ConnectError):
 
 class CallRefused(RpcError):
     """A call that certainly had no effect: it was not sent, or the server did not take it up."""
+
+
+class PeerUnreachable(CallRefused):
+    """A call that was not sent, as no connection to its peer could be made."""
 
 
 _STATUS_OF: Mapping[str, RpcStatus] = {

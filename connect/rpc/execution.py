@@ -5,10 +5,9 @@ moment the request is in the executor's table, and then ends whatever is going o
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Protocol
+from enum import Enum, auto
 
 import structlog
 import trio
@@ -16,11 +15,11 @@ import trio
 from connect.errors import ConnectError, ExecutorClosing, StoreUnavailable, Syscode, SyscodeError
 from connect.protocol.envelope import RequestFields, with_lease
 from connect.protocol.messages.connect import v1 as pb
-from connect.rpc.cleanup import Cleanup, Completion
-from connect.rpc.errors import CallRefused, RpcError
+from connect.rpc.cleanup import Completion
+from connect.rpc.errors import CallRefused, PeerUnreachable, RpcError
+from connect.rpc.execution_parts import ExecutionParts
 from connect.rpc.frames import LeaseAnswer
-from connect.rpc.gateways import GatewayTable, LiveGateways
-from connect.settings import Limits, Timing
+from connect.rpc.gateways import LiveGateways
 from connect.state.leases import lease_id_at
 from connect.state.store import (
     Abandoned,
@@ -30,13 +29,11 @@ from connect.state.store import (
     AlreadyLeased,
     Buffered,
     ExtendResult,
-    GatewayStore,
     LeaseState,
     NoRouteReason,
-    RoutingStore,
 )
 
-__all__ = ["Execution", "ExecutionParts", "ExecutorStore", "ForwardChannels"]
+__all__ = ["Execution"]
 
 # A gateway answers a Forward within its lease duration + 5 s; then a little for the way.
 _FORWARD_SECONDS_AFTER_LEASE = 5.0 + 2.0
@@ -47,66 +44,6 @@ _POLL_BACKOFF = 1.5
 _ABANDONED_RETRY = 0.5
 
 log = structlog.get_logger(__name__)
-
-
-class ExecutorLeases(Protocol):
-    async def state(self, env_id: str, request_id: str) -> LeaseState: ...
-
-    async def extend(
-        self,
-        env_id: str,
-        request_id: str,
-        *,
-        lease_id: str,
-        instance_id: str,
-        seconds: float,
-        limited: bool,
-    ) -> ExtendResult: ...
-
-
-class ResponseReader(Protocol):
-    async def get(self, env_id: str, request_id: str) -> bytes | None: ...
-
-
-class ExecutorStore(Protocol):
-    """What an executor needs of `connect.state.store.StateStore`."""
-
-    @property
-    def routing(self) -> RoutingStore: ...
-    @property
-    def leases(self) -> ExecutorLeases: ...
-    @property
-    def responses(self) -> ResponseReader: ...
-    @property
-    def gateways(self) -> GatewayStore: ...
-
-
-class ForwardChannels(Protocol):
-    """What an execution needs of `connect.rpc.forward_streams.ForwardStreams`."""
-
-    async def forward(
-        self, host: str, port: int, connection_id: str, request: bytes, *, timeout: float
-    ) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionParts:
-    """What all executions of one executor share.
-
-    Attributes:
-        host, port: where gateways reach this executor; goes into leases.
-        now: unix seconds.
-    """
-
-    store: ExecutorStore
-    gateways: GatewayTable
-    channels: ForwardChannels
-    cleanup: Cleanup
-    timing: Timing
-    limits: Limits
-    host: str
-    port: int
-    now: Callable[[], float]
 
 
 _NO_ROUTE = {
@@ -123,6 +60,14 @@ _NO_ROUTE = {
         "all workers that serve the function are at capacity",
     ),
 }
+
+
+class _Forwarded(Enum):
+    """What became of a forward."""
+
+    TAKEN = auto()  # the worker has it, or its reply is here already
+    REFUSED = auto()
+    UNREACHABLE = auto()  # the gateway was not asked
 
 
 class Execution:
@@ -278,6 +223,8 @@ class Execution:
         """
         await self._parts.cleanup.settle(self.env_id, self.request_id)
         excluded: list[str] = []
+        unreachable: set[str] = set()
+        attempts = 0
         draining_attempts = self._parts.timing.draining_attempts
         looked_again = False
         while True:
@@ -290,13 +237,19 @@ class Execution:
                 if await self._wait(trio.current_time() + _ABANDONED_RETRY):
                     return
             elif isinstance(outcome, Acquired):
-                if await self._forward(outcome):
+                forwarded = await self._forward(outcome)
+                if forwarded is _Forwarded.TAKEN:
                     return
-                excluded.append(outcome.connection_id)
-                if len(excluded) >= self._parts.limits.forward_attempts:
+                if forwarded is _Forwarded.REFUSED:
+                    excluded.append(outcome.connection_id)
+                    attempts += 1
+                else:  # no worker's fault, unless the gateway stays as it is
+                    attempts += outcome.gateway_id in unreachable
+                    unreachable.add(outcome.gateway_id)
+                if attempts >= self._parts.limits.forward_attempts:
                     raise SyscodeError(
                         Syscode.NO_HEALTHY_CONNECTION,
-                        f"none of {len(excluded)} workers took the request",
+                        f"no worker took the request in {attempts} attempts",
                     )
             elif self._may_come_back(outcome.reason) and draining_attempts > 0:
                 draining_attempts -= 1
@@ -315,13 +268,14 @@ class Execution:
     def _may_come_back(self, reason: NoRouteReason) -> bool:
         """Whether workers are about to be found again, as far as can be known.
 
-        They are after an outage of the store, and while a gateway drains, also when it has
-        none of their connections any more: the official Python SDK closes its old connection
-        before its new one is ready.
+        They are after an outage of the store, when a gateway cannot be reached, and while one
+        drains, also when it has none of their connections any more: the official Python SDK
+        closes its old connection before its new one is ready.
         """
         if reason is NoRouteReason.NONE_HEALTHY:
+            gateways = self._parts.gateways
             draining = self._routed_among is not None and bool(self._routed_among.draining)
-            return draining or self._parts.gateways.recovering
+            return draining or gateways.recovering or gateways.leaves_out
         return reason is NoRouteReason.ONLY_DRAINING
 
     async def _acquire(self, excluded: Sequence[str]) -> AcquireOutcome:
@@ -362,11 +316,12 @@ class Execution:
         await trio.lowlevel.checkpoint_if_cancelled()
         return outcome
 
-    async def _forward(self, route: Acquired) -> bool:
-        """Return whether the worker has the request, or its reply is here already."""
-        address = self._parts.gateways.address(route.gateway_id)
+    async def _forward(self, route: Acquired) -> _Forwarded:
+        gateways = self._parts.gateways
+        address = gateways.address(route.gateway_id)
         if address is None:
-            return False
+            return _Forwarded.REFUSED
+        failed = _Forwarded.REFUSED
         accepted = in_doubt = False
         with_worker_before = self._with_worker
         self._with_worker = True
@@ -380,11 +335,15 @@ class Execution:
                     with_lease(self._request, route.lease_id),
                     timeout=self._parts.timing.lease + _FORWARD_SECONDS_AFTER_LEASE,
                 )
+            except PeerUnreachable as error:
+                reason = str(error)
+                failed = _Forwarded.UNREACHABLE
+                gateways.leave_out(route.gateway_id)
             except RpcError as error:
                 reason = str(error)
                 in_doubt = not isinstance(error, CallRefused)
         if accepted or self._reply is not None:
-            return True
+            return _Forwarded.TAKEN
         log.info(
             "forward failed",
             request_id=self.request_id,
@@ -399,11 +358,11 @@ class Execution:
             until = routed + timing.lease
             while trio.current_time() < until + timing.lease_grace:
                 if await self._wait(until + timing.lease_grace):
-                    return True
+                    return _Forwarded.TAKEN
                 until = max(until, self._vouched_until)
-            return False
+            return failed
         self._with_worker = with_worker_before
-        return False
+        return failed
 
     async def _await_reply(self, too_long: float) -> bytes:
         """Wait for the pushed reply, looking into the buffer and at the lease meanwhile.

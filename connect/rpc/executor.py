@@ -28,7 +28,8 @@ from connect.rpc.background import open_background
 from connect.rpc.bridge import Bridge, open_bridge
 from connect.rpc.channels import open_channel_pool
 from connect.rpc.cleanup import Cleanup
-from connect.rpc.execution import Execution, ExecutionParts, ExecutorStore
+from connect.rpc.execution import Execution
+from connect.rpc.execution_parts import ExecutionParts, ExecutorStore
 from connect.rpc.executor_service import executor_handlers
 from connect.rpc.forward_streams import open_forward_streams
 from connect.rpc.frames import LeaseAnswer

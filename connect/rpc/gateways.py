@@ -14,6 +14,10 @@ from connect.state.store import GatewayStore
 
 __all__ = ["GatewayTable", "LiveGateways"]
 
+# How long a gateway that cannot be connected to gets no requests: as long as it takes to try
+# again to connect after a few failures.
+_LEFT_OUT_SECONDS = 1.0
+
 # The least time between two reads of the table, however many requests ask for one.
 _LOOK_AGAIN_SECONDS = 0.1
 
@@ -49,6 +53,7 @@ class GatewayTable:
         self._outage = False
         self._recovery_seconds = timing.worker_heartbeat
         self._recovered_at = -float("inf")
+        self._left_out: dict[str, float] = {}
 
     @property
     def recovering(self) -> bool:
@@ -59,10 +64,32 @@ class GatewayTable:
         """
         return self._outage or (trio.current_time() - self._recovered_at < self._recovery_seconds)
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether a gateway is left out just now.
+
+        If it is gone, its workers appear at another one within moments.
+        """
+        return any(map(self._is_left_out, self._gateways))
+
+    def leave_out(self, gateway_id: str) -> None:
+        """Give a gateway that cannot be connected to no requests for a moment.
+
+        A gateway that died is believed to be alive until its heartbeat is old.
+        """
+        self._left_out[gateway_id] = trio.current_time() + _LEFT_OUT_SECONDS
+
+    def _is_left_out(self, gateway_id: str) -> bool:
+        return self._left_out.get(gateway_id, -float("inf")) > trio.current_time()
+
     def live(self) -> LiveGateways:
         """Return the gateways that may get requests now (Connect protocol, section 5)."""
         oldest_ms = (self._now() - self._longest_silence) * 1000
-        live = [g for g in self._gateways.values() if g.last_heartbeat_ms >= oldest_ms]
+        live = [
+            gateway
+            for gateway in self._gateways.values()
+            if gateway.last_heartbeat_ms >= oldest_ms and not self._is_left_out(gateway.id)
+        ]
         return LiveGateways(
             tuple(g.id for g in live if g.status is GatewayStatus.ACTIVE),
             tuple(g.id for g in live if g.status is GatewayStatus.DRAINING),
@@ -115,6 +142,11 @@ class GatewayTable:
             self._recovered_at = trio.current_time()
         self._outage = False
         self._gateways = {gateway.id: gateway for gateway in gateways}
+        self._left_out = {
+            gateway_id: until
+            for gateway_id, until in self._left_out.items()
+            if self._is_left_out(gateway_id)
+        }
 
 
 def _address(gateway: GatewayRecord) -> tuple[str, int]:

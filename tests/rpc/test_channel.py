@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from connect.rpc.channel import ConnectionUsedUp, RpcChannel
-from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.errors import PeerUnreachable, RpcError, RpcStatus
 from connect.rpc.message_stream import ClientStream
 
 
@@ -133,6 +133,18 @@ async def test_a_peer_that_refuses_is_unavailable(autojump_clock: MockClock, dia
             RpcStatus.UNAVAILABLE,
             "cannot connect to peer:1: Connection refused",
         )
+
+
+async def test_a_call_that_finds_no_connection_was_not_sent(
+    autojump_clock: MockClock, dials: Dials
+) -> None:
+    async with open_channel() as (channel, _):
+        dials.error = OSError("down")
+        errors = [await failure(channel), await failure(channel)]
+        dials.error, dials.seconds = None, 100
+        await trio.sleep(1)
+        errors += [await failure(channel, timeout=1), await failure(channel)]
+        assert [type(error) for error in errors] == [PeerUnreachable] * 4
 
 
 async def test_the_reason_of_a_failed_attempt_is_told(

@@ -132,3 +132,27 @@ async def test_the_addresses_of_all_gateways_are_known() -> None:
     gateways = table(FakeGateways([gateway("a", ip="h", grpc_port=7), gateway("b", grpc_port=0)]))
     await gateways.refresh()
     assert gateways.addresses() == {("h", 7), ("10.0.0.1", 50052)}
+
+
+async def test_a_gateway_that_is_left_out_is_back_after_a_second(
+    autojump_clock: MockClock,
+) -> None:
+    gateways = table(FakeGateways([gateway("a"), gateway("b")]))
+    await gateways.refresh()
+    gateways.leave_out("a")
+    await trio.sleep(0.9)
+    await gateways.refresh()
+    told = [(gateways.live().active, gateways.leaves_out)]
+    await trio.sleep(0.2)
+    told.append((gateways.live().active, gateways.leaves_out))
+    assert told == [(("b",), True), (("a", "b"), False)]
+
+
+async def test_a_gateway_that_is_gone_is_not_left_out_any_more(autojump_clock: MockClock) -> None:
+    store = FakeGateways([gateway("a"), gateway("b")])
+    gateways = table(store)
+    await gateways.refresh()
+    gateways.leave_out("a")
+    await store.delete("a")
+    await gateways.refresh()
+    assert not gateways.leaves_out

@@ -8,7 +8,7 @@ from connect.errors import ExecutorClosing, StoreUnavailable, SyscodeError
 from connect.protocol.envelope import read_request
 from connect.rpc import Executor
 from connect.rpc.errors import CallRefused
-from connect.rpc.execution import ForwardChannels
+from connect.rpc.execution_parts import ForwardChannels
 from tests.simulation.history import STORE_UNAVAILABLE, CallEnding, ForwardEnded
 from tests.simulation.nodes import Node, Surroundings
 

@@ -16,7 +16,7 @@ import trio
 from connect.errors import MalformedMessage, StoreUnavailable
 from connect.rpc import framing
 from connect.rpc.bridge import RpcHandler, StreamHandler
-from connect.rpc.errors import CallRefused, RpcError, RpcStatus
+from connect.rpc.errors import CallRefused, PeerUnreachable, RpcError, RpcStatus
 from connect.rpc.message_stream import Receiver, StreamSession
 from connect.rpc.send_queue import SendQueue
 from tests.simulation.network import End, Network, Refused
@@ -261,8 +261,10 @@ class _Channel:
         if self._closed:
             raise CallRefused(RpcStatus.UNAVAILABLE, "the channel is closed")
         if trio.current_time() < self._retry_at:
-            raise CallRefused(RpcStatus.UNAVAILABLE, "cannot connect to {}:{}".format(*self._peer))
-        kind = RpcError if self._connected else CallRefused
+            raise PeerUnreachable(
+                RpcStatus.UNAVAILABLE, "cannot connect to {}:{}".format(*self._peer)
+            )
+        kind = RpcError if self._connected else PeerUnreachable
         try:
             with trio.fail_after(_USER_TIMEOUT if self._connected else _DIAL_TIMEOUT):
                 end = await self._network.dial(self._host, *self._peer)
