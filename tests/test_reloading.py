@@ -1,7 +1,7 @@
 """What a running service was given, given anew: all of it or nothing."""
 
-from collections.abc import Collection
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
