@@ -3,12 +3,14 @@
 Each worker is told by GATEWAY_CLOSING, and its connection served until the worker leaves
 it or its time is over (Connect protocol, section 4, "Watchdog and drain"). Telling is
 what makes workers reconnect, and so does closing; both are spread over the time there
-is, each at a random moment of its own. A connection that has not been told yet goes on
+is, each at a random moment of its own. Where the others take workers more slowly than
+that, they are told more slowly, too. A connection that has not been told yet goes on
 taking requests.
 """
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import trio
 
@@ -27,6 +29,32 @@ _CLEANUPS = 3
 
 # The part of `Timing.drain` in which all workers are told; the rest is each one's own.
 _TELLING = 0.5
+
+# No more are told while as many idle connections are left of those told before as
+# `Limits.drain_rate` sends away in this time, in seconds: their workers wait to be taken.
+_MOVING = 0.5
+
+# How often these are counted, in seconds.
+_COUNT_EVERY = 0.05
+
+# So much lateness of a busy gateway is made up for, in seconds; more would be a burst.
+_CATCH_UP = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """When a worker is told to leave, and closed; moments of the Trio clock.
+
+    Attributes:
+        moment: when it is told, if all goes on time.
+        latest: when it is told in any case.
+        deadline: the latest moment to close it at.
+    """
+
+    connection: Connection
+    moment: float
+    latest: float
+    deadline: float
 
 
 class Drain:
@@ -54,6 +82,7 @@ class Drain:
         self._closed = 0
         self._scope = trio.CancelScope()
         self._alone = False
+        self._room = 0.0  # for workers on their way
         self._began = self._next_closing = trio.current_time()
         self._deadline = self._began + services.settings.timing.drain
         self._ended: float | None = None
@@ -123,22 +152,43 @@ class Drain:
             else:
                 # Still shaking hands: refused, and nothing to wait for.
                 nursery.start_soon(self._drain, connection, self._deadline)
-        for connection, moment, deadline in self._timetable(joined):
-            await trio.sleep_until(moment)
-            nursery.start_soon(self._drain, connection, deadline)
+        late = 0.0
+        for turn in self._timetable(joined):
+            await trio.sleep_until(min(turn.moment + late, turn.latest))
+            await self._wait_for_room(turn.latest)
+            late = max(late, trio.current_time() - turn.moment - _CATCH_UP)
+            nursery.start_soon(self._drain, turn.connection, turn.deadline)
 
-    def _timetable(
-        self, connections: Sequence[Connection]
-    ) -> Iterator[tuple[Connection, float, float]]:
-        """Say when each is told, and when it is closed at the latest; in order."""
+    def _timetable(self, connections: Sequence[Connection]) -> Iterator[_Turn]:
+        """Say when each has its turn, in order."""
         settings = self._services.settings
         rate = settings.limits.drain_rate or float("inf")
-        span = min(settings.timing.drain * _TELLING, len(connections) / rate)
+        longest = settings.timing.drain * _TELLING
+        span = min(longest, len(connections) / rate)
         own = settings.timing.drain - span
         shuffled = random.sample(connections, len(connections))
         for number, connection in enumerate(shuffled):
-            moment = self._began + (number + random.random()) * span / len(connections)
-            yield connection, moment, moment + own
+            part = (number + random.random()) / len(connections)
+            moment = self._began + part * span
+            yield _Turn(connection, moment, self._began + part * longest, moment + own)
+
+    async def _wait_for_room(self, until: float) -> None:
+        """Wait while the others have yet to take too many of the workers that have been told.
+
+        A worker without requests leaves once it has another connection. Without another
+        gateway there is nothing to wait for.
+
+        Args:
+            until: the latest moment (Trio clock).
+        """
+        rate = self._services.settings.limits.drain_rate
+        if not rate:
+            return
+        while self._room < 1 and not self._alone and trio.current_time() < until:
+            self._room = rate * _MOVING - sum(connection.idle for connection in self._told)
+            if self._room < 1:
+                await trio.sleep_until(min(until, trio.current_time() + _COUNT_EVERY))
+        self._room -= 1
 
     async def _drain(self, connection: Connection, deadline: float) -> None:
         """Tell one worker, serve it until it leaves, close it at its deadline.

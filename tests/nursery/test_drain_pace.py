@@ -1,5 +1,7 @@
 """The drain of a whole gateway: at what pace, how far, and taken back."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -120,7 +122,13 @@ async def test_the_progress_of_a_drain_counts_who_is_told_who_left_and_who_was_c
         assert found.seconds_left == 0
 
 
-async def closings(workers: int, *, rate: int, seconds: float = 25.0) -> tuple[list[float], Rig]:
+async def closings(
+    workers: int,
+    *,
+    rate: int,
+    seconds: float = 25.0,
+    meanwhile: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+) -> tuple[list[float], Rig]:
     """Drain that many workers; return when each was told, from the beginning of the drain."""
     told: list[float] = []
     settings = with_timing(drain=seconds)
@@ -139,6 +147,7 @@ async def closings(workers: int, *, rate: int, seconds: float = 25.0) -> tuple[l
             for peer in peers:
                 nursery.start_soon(leave, peer)
             nursery.start_soon(rig.gateway.drain)
+            nursery.start_soon(meanwhile)
         return sorted(told), rig
 
 
@@ -167,6 +176,72 @@ async def test_without_a_rate_all_workers_are_told_at_once(autojump_clock: MockC
     assert told[-1] == pytest.approx(0, abs=0.01)
 
 
+async def test_a_gateway_that_was_late_tells_no_burst_of_workers(
+    autojump_clock: MockClock,
+) -> None:
+    async def stall() -> None:
+        await trio.sleep(1)
+        autojump_clock.jump(2)
+
+    told, _ = await closings(60, rate=10, meanwhile=stall)
+    assert max(sum(at <= other < at + 1 for other in told) for at in told) <= 12
+
+
+@asynccontextmanager
+async def draining(workers: int, *, seconds: float) -> AsyncIterator[tuple[Rig, list[Peer]]]:
+    """Have that many workers that stay, of a gateway that sends away ten a second."""
+    settings = with_timing(drain=seconds)
+    settings = replace(settings, limits=replace(settings.limits, drain_rate=10))
+    async with open_rig(settings) as rig:
+        peers = [await rig.worker(instance_id=str(number)) for number in range(workers)]
+        for peer in peers:
+            rig.nursery.start_soon(peer.keep_alive)
+        yield rig, peers
+
+
+async def test_no_more_workers_are_told_while_too_many_have_nowhere_to_go(
+    autojump_clock: MockClock,
+) -> None:
+    async with draining(40, seconds=200) as (rig, _):
+        rig.nursery.start_soon(another_gateway, rig)
+        drain = rig.gateway.start_drain()
+        await trio.sleep(4)
+        # Half of a second's, and what has to be told to be done within half of the time.
+        assert 5 <= drain.progress().told <= 7
+
+
+async def test_workers_are_told_again_once_others_have_left(autojump_clock: MockClock) -> None:
+    async with draining(40, seconds=200) as (rig, peers):
+        rig.nursery.start_soon(another_gateway, rig)
+        drain = rig.gateway.start_drain()
+        await trio.sleep(4)
+        before = drain.progress().told
+        gone = [peer for peer in peers if connection_of(rig, peer).machine.gateway_drains]
+        for peer in gone:
+            await peer.socket.aclose(1000, "GATEWAY_DRAINING")
+        await trio.sleep(1)
+        assert drain.progress().told == pytest.approx(before + 5, abs=1)
+
+
+async def test_workers_that_run_requests_keep_nobody_from_being_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with draining(20, seconds=200) as (rig, peers):
+        rig.nursery.start_soon(another_gateway, rig)
+        for peer in peers:
+            connection_of(rig, peer).touch_in_flight("r1")
+        drain = rig.gateway.start_drain()
+        await trio.sleep(2.5)
+        assert drain.progress().told == 20
+
+
+async def test_without_another_gateway_nothing_is_waited_for(autojump_clock: MockClock) -> None:
+    async with draining(20, seconds=200) as (rig, _):
+        drain = rig.gateway.start_drain()
+        await trio.sleep(2.5)
+        assert drain.progress().told == 20
+
+
 async def test_workers_that_do_not_leave_are_closed_at_the_drain_rate_too(
     autojump_clock: MockClock,
 ) -> None:
@@ -190,7 +265,7 @@ async def test_workers_that_do_not_leave_are_closed_at_the_drain_rate_too(
 async def test_when_the_other_gateway_dies_idle_connections_are_closed_at_the_drain_rate(
     autojump_clock: MockClock,
 ) -> None:
-    settings = with_timing(drain=60.0)
+    settings = with_timing(drain=30.0)
     settings = replace(settings, limits=replace(settings.limits, drain_rate=10))
     async with open_rig(settings) as rig:
         rig.nursery.start_soon(lambda: another_gateway(rig, until=7))
