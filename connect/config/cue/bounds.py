@@ -115,10 +115,13 @@ def _simplify_range(kind: int, low: Bound, high: Bound) -> Value | None:
     assert isinstance(a, int | Decimal)
     assert isinstance(b, int | Decimal)
     whole = not kind & FLOAT
+    difference: int
     if whole:
         a = math.ceil(a) if low.operator == ">=" else math.floor(a)
         b = math.floor(b) if high.operator == "<=" else math.ceil(b)
-    difference = Decimal(b) - Decimal(a) if not whole else b - a
+        difference = b - a
+    else:
+        difference = (b > a) - (b < a)  # only whether there is one, and in which direction
     includes_low, includes_high = low.operator == ">=", high.operator == "<="
     if difference < 0 or (difference == 0 and not (includes_low and includes_high)):
         return Bottom(

@@ -1,5 +1,7 @@
 """Types and bounds: how they combine, and when disjuncts are the same."""
 
+import decimal
+
 import pytest
 
 from connect.config.cue import Source, compile_document
@@ -152,3 +154,10 @@ def test_a_pattern_that_backtracking_never_ends_with_is_matched_in_linear_time()
 
 def test_so_is_a_bound() -> None:
     assert refusal('_a: "a" * 200000 + "!", a: _a & !~"^(a+)+$"') == []
+
+
+def test_no_decimal_context_of_the_caller_matters() -> None:
+    coarse = decimal.Context(prec=1, Emin=-1, Emax=1)
+    with decimal.localcontext(coarse):
+        (told,) = refusal("a: >=1.001 & <=1.002")
+    assert told.startswith("1:4: a: incomplete value >=1.001 & <=1.002")
