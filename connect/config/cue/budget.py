@@ -15,7 +15,7 @@ class Budget:
 
     Attributes:
         steps: values evaluated, each time that they are (fields, elements, disjuncts,
-            operations), beyond one for every four characters of the documents.
+            operations, references followed), beyond one for every four characters of the documents.
         depth: levels of nesting, of values and of references that wait for each other.
         size: characters of a string, bytes, or elements of a list.
     """
@@ -52,15 +52,13 @@ class Meter:
         self.steps += characters // 4
 
     def step(self) -> None:
+        """Take a step; what is called most does the same in its own lines."""
         self.steps -= 1
         if self.steps < 0:
-            raise self.exceeded(
-                f"the evaluation takes more than the {self._allowed} steps allowed:"
-                " values multiply, or are compared with very many others"
-            )
+            raise self.too_many()
 
     def enter(self) -> None:
-        """Go one level deeper; `leave` must follow."""
+        """Go one level deeper; `leave` must follow. What is called most does so itself."""
         self.depth -= 1
         if self.depth < 0:
             raise self.too_deep()
@@ -68,7 +66,15 @@ class Meter:
     def leave(self) -> None:
         self.depth += 1
 
+    def too_many(self) -> CueError:
+        """Return the error of steps beyond those allowed."""
+        return self.exceeded(
+            f"the evaluation takes more than the {self._allowed} steps allowed:"
+            " values multiply, or are compared with very many others"
+        )
+
     def too_deep(self) -> CueError:
+        """Return the error of levels beyond those allowed."""
         return self.exceeded(
             f"values or references are nested deeper than the {self.budget.depth} levels allowed"
         )

@@ -6,6 +6,7 @@ a vertex that functions only hand on.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from connect.config.cue.closedness import NO_CLOSE, is_closed_struct
@@ -174,7 +175,13 @@ class Calls(Core):
         if isinstance(found, Scalar):
             item = found.value
         elif isinstance(found, Vertex) and isinstance(found.base, StructMarker | ListMarker):
-            item = self.to_python(found, opaque=opaque)
+            stack = self.stack
+            if stack.room:
+                stack.room -= 1
+                item = self.to_python(found, opaque=opaque)
+                stack.room += 1
+            else:
+                item = stack.call(partial(self.to_python, found, opaque=opaque))
         elif isinstance(found, Bottom) and not (found.incomplete and opaque):
             item = found
         elif opaque:
@@ -190,6 +197,10 @@ class Calls(Core):
             return value
         if value is None or isinstance(value, bool | int | Decimal | str | bytes):
             return Scalar(value, span, _number_kind(value))
+        stack = self.stack
+        if not stack.room:
+            return stack.call(self.from_python, value, span)
+        stack.room -= 1
         result = Vertex(self.vertex)
         env = Env(None, result)
         if isinstance(value, list):
@@ -203,6 +214,7 @@ class Calls(Core):
             conjunct: Any = (env, self.from_python(item, span), NO_CLOSE)
             result.put(label, Vertex(result, label, [conjunct]))
         result.status = Status.CONJUNCTS
+        stack.room += 1
         return result
 
     def _unified(self, template: Any, value: Any) -> Any:

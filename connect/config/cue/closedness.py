@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from connect.config.cue.lattice import Label
+from connect.config.cue.stack import Stack
 
 if TYPE_CHECKING:
     from connect.config.cue.vertex import StructInfo, Vertex
@@ -108,30 +109,58 @@ class CloseTree:
     Args:
         structs: of the vertex, complete.
         allows: tells whether a struct declares a label, or a pattern of it matches.
+        stack: the ways may be long, and take levels of it.
     """
 
-    __slots__ = ("_allows", "_entries", "_root", "restricts")
+    __slots__ = ("_allows", "_closing", "_entries", "_root", "_stack", "restricts")
 
     def __init__(
         self,
         structs: "Sequence[StructInfo]",
         allows: "Callable[[StructInfo, Label], bool]",
+        stack: Stack,
     ) -> None:
         self._allows = allows
+        self._stack = stack
         self._root = _Entry(None)
         self._entries: dict[_Node | None, _Entry] = {None: self._root}
         self.restricts = False
         for info in structs:
             self._entry(info.close.node).infos.append(info)
             self._require(info.close)
+        self._closing = self._required() if self.restricts else ()
+
+    def _required(self) -> "Sequence[_Entry]":
+        """Return the nodes that must all allow a field, of those that say the same one
+        ("Closed structs").
+
+        What is embedded need not: the struct around it may add fields ("Embedding").
+        """
+        telling: dict[_Entry, None] = {}
+        passed: set[_Entry] = set()
+        for node, entry in self._entries.items():
+            if entry.required and not (node is not None and node.embedded):
+                while not entry.infos and len(entry.children) == 1 and entry not in passed:
+                    passed.add(entry)
+                    entry = entry.children[0]
+                if entry not in passed:
+                    telling[entry] = None
+        return tuple(telling)
 
     def _entry(self, node: _Node | None) -> _Entry:
-        entry = self._entries.get(node)
-        if entry is None:
+        known = self._entries.get(node)
+        if known is not None:
+            return known
+        new = below = _Entry(node)
+        while known is None:
             assert node is not None
-            entry = self._entries[node] = _Entry(node)
-            self._entry(node.parent).children.append(entry)
-        return entry
+            self._entries[node] = below
+            node = node.parent
+            known = self._entries.get(node)
+            above = _Entry(node) if known is None else known
+            above.children.append(below)
+            below = above
+        return new
 
     def _require(self, close: CloseInfo) -> None:
         """Mark the nearest thing that closes the struct, and all around it ("Closed structs")."""
@@ -153,32 +182,45 @@ class CloseTree:
 
     def allowed(self, label: Label) -> bool:
         """Tell whether every closed struct allows a field ("Closed structs")."""
-        if not self.found(label):
+        known: dict[_Entry, bool] = {}
+        if not self._accepts(self._root, label, known):
             return False
-        return all(
-            self._accepts(entry, label)
-            for node, entry in self._entries.items()
-            if entry.required and not (node is not None and node.embedded)
-        )
+        return all(self._accepts(entry, label, known) for entry in self._closing)
 
     def found(self, label: Label) -> bool:
         """Tell whether the structs allow a field, taken together ("Closed structs")."""
-        return self._accepts(self._root, label)
+        return self._accepts(self._root, label, {})
 
-    def _accepts(self, entry: _Entry, label: Label) -> bool:
+    def _accepts(self, entry: _Entry, label: Label, known: dict[_Entry, bool]) -> bool:
         """Tell whether a node allows a field: all that closes it, else anything in it
         ("Closed structs", "Embedding").
+
+        Args:
+            known: the answers so far, so that none is found twice.
         """
-        closing = False
+        while not entry.infos and len(entry.children) == 1:
+            entry = entry.children[0]  # which says all that this one does
+        answer = known.get(entry)
+        if answer is not None:
+            return answer
+        stack = self._stack
+        if not stack.room:
+            return stack.call(self._accepts, entry, label, known)
+        stack.room -= 1
+        closing, accepted = False, True
         for child in entry.children:
             node = child.node
             if child.required and node is not None and node.mode is not _Mode.EMBEDDING:
                 closing = True
-                if not self._accepts(child, label):
-                    return False
-        if closing:
-            return True
-        for info in entry.infos:
-            if self._allows(info, label):
-                return True
-        return any(self._accepts(child, label) for child in entry.children)
+                accepted = self._accepts(child, label, known)
+                if not accepted:
+                    break
+        if not closing:
+            accepted = False
+            for info in entry.infos:
+                accepted = accepted or self._allows(info, label)
+            for child in entry.children:
+                accepted = accepted or self._accepts(child, label, known)
+        stack.room += 1
+        known[entry] = accepted
+        return accepted

@@ -69,6 +69,11 @@ class Conjuncts(Core):
 
     def add_conjunct(self, state: State, env: Env, term: Term | Vertex, close: CloseInfo) -> None:
         """Unify a vertex with a term, whatever it is ("Unification")."""
+        stack = self.stack
+        if not stack.room:
+            stack.call(self.add_conjunct, state, env, term, close)
+            return
+        stack.room -= 1
         if isinstance(term, StructTerm):
             self.add_struct(state, env, term, close)
         elif isinstance(term, _LITERALS):
@@ -87,6 +92,7 @@ class Conjuncts(Core):
             self.add_value(state, env, term, close)
         else:
             self._add_expression(state, env, term, close)
+        stack.room += 1
 
     def _add_expression(self, state: State, env: Env, term: Term, close: CloseInfo) -> None:
         """Unify with an expression's value; an incomplete one waits ("Expressions")."""
@@ -138,6 +144,7 @@ class Conjuncts(Core):
         if not found.conjuncts:
             self.add_value(state, env, found, close)
             return
+        self.meter.step()
         self.meter.enter()
         trail = Trail(found, env.trail)
         for inner, term, _ in list(found.conjuncts):

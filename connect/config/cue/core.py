@@ -10,6 +10,7 @@ from connect.config.cue.environment import Env
 from connect.config.cue.errors import CueError, Path
 from connect.config.cue.lattice import Bottom, Code, Label, Part, Scalar, Value
 from connect.config.cue.source import Span
+from connect.config.cue.stack import Stack
 from connect.config.cue.terms import ComprehensionTerm, StructTerm, Term
 from connect.config.cue.values import Builtin
 from connect.config.cue.vertex import State, Status, StructInfo, Vertex
@@ -18,6 +19,9 @@ __all__ = ["Core", "Redact"]
 
 Redact = Callable[[Path], bool]
 """Tells whether the value at a path is a secret, which no message may show."""
+
+LEVELS = 24
+"""Levels of recursion that an evaluation takes upon one stack, of about six frames each."""
 
 
 class Core(ABC):
@@ -28,6 +32,7 @@ class Core(ABC):
         deferring: while greater than 0, disjuncts are tried before all is known, and what
             could only be wrong in the end is not checked.
         packages: the evaluated packages by import path.
+        stack: every cycle of calls among the parts takes a level of it.
         computing: how many times each value inside an expression is being computed, by its
             term and what the names in it refer to.
         secrets: texts of values at paths that `redact` names.
@@ -35,6 +40,7 @@ class Core(ABC):
 
     def __init__(self, budget: Budget, redact: Redact | None = None) -> None:
         self.meter = Meter(budget, self._where)
+        self.stack = Stack(LEVELS)
         self.redact = redact
         self.vertex = Vertex()
         self.deferring = 0

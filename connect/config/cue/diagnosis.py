@@ -38,6 +38,7 @@ _KINDS = {
     Code.CYCLE: FaultKind.CYCLE,
 }
 _MOST_LISTED = 10
+_DEEPEST_REASON = 20  # disjunctions in one another of which reasons are told
 
 
 class _Place(NamedTuple):
@@ -140,14 +141,14 @@ class FaultCollector:
         if known is None or error.path == place.vertex.path:
             self._errors[id(error)] = (error, place)
 
-    def _message(self, error: Bottom, path: Path) -> str:
+    def _message(self, error: Bottom, path: Path, depth: int = 0) -> str:
         """Write an error, with the reasons of each disjunct on lines of their own."""
         lines = ["".join(self._part(part, path) for part in error.parts)]
         reasons: dict[str, None] = {}
-        for cause in error.causes:
+        for cause in error.causes if depth < _DEEPEST_REASON else ():
             inside = _below(cause, error)
             where = f"{path_text(inside)}: " if inside else ""
-            reasons[where + self._message(cause, (*path, *inside))] = None
+            reasons[where + self._message(cause, (*path, *inside), depth + 1)] = None
         for reason in list(reasons)[:_MOST_LISTED]:
             lines += [f"  {line}" for line in reason.splitlines()]
         untold = len(reasons) - _MOST_LISTED

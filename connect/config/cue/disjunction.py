@@ -12,6 +12,7 @@ counts as unmarked.
 """
 
 from collections.abc import Hashable, Sequence
+from functools import partial
 
 from connect.config.cue.core import Core
 from connect.config.cue.equality import same_value, shape_of
@@ -111,6 +112,7 @@ class Disjunctions(Core):
         again: bool,
     ) -> list[State]:
         """Try every disjunct with every state so far: unification distributes ("Disjunction")."""
+        stack = self.stack
         results: list[State] = []
         shapes: dict[Hashable, list[int]] = {}
         for base in current:
@@ -125,7 +127,13 @@ class Disjunctions(Core):
                 self.add_conjunct(attempt, disjunction.env, term, disjunction.close)
                 mode = _mode(disjunction.marked, is_default)
                 self.meter.enter()
-                found = self._expand(attempt, mode, errors, last=last, again=again)
+                if stack.room:
+                    stack.room -= 1
+                    found = self._expand(attempt, mode, errors, last=last, again=again)
+                    stack.room += 1
+                else:
+                    expand = partial(self._expand, last=last, again=again)
+                    found = stack.call(expand, attempt, mode, errors)
                 self.meter.leave()
                 self.vertex = outer
                 for result in found:

@@ -17,7 +17,7 @@ from connect.config.cue.core import Redact
 from connect.config.cue.diagnosis import FaultCollector
 from connect.config.cue.environment import Env
 from connect.config.cue.errors import CueError, Fault, Path
-from connect.config.cue.evaluator import Evaluator, deep_stack
+from connect.config.cue.evaluator import Evaluator
 from connect.config.cue.export import default_vertex, plain
 from connect.config.cue.lattice import (
     Label,
@@ -63,6 +63,10 @@ class _Both:
 _Recipe: TypeAlias = _Whole | _Below | _Both
 """How to make a value anew in another evaluation."""
 
+_NO_STACK = (
+    "the evaluation is started too deep within other calls: Python's stack has no room left for it"
+)
+
 
 def compile_package(
     source: Source | File,
@@ -83,8 +87,7 @@ def compile_package(
     Raises:
         CueError: the source is no CUE, or names what does not exist.
     """
-    with deep_stack():
-        return _compiled(source, _compiled_packages(packages or {}), path)
+    return _compiled(source, _compiled_packages(packages or {}), path)
 
 
 def compile_document(
@@ -106,8 +109,7 @@ def compile_document(
     Raises:
         CueError: it is no CUE, or names what does not exist; conflicts are found later.
     """
-    with deep_stack():
-        document = _compiled(source, _compiled_packages(packages or {}), "")
+    document = _compiled(source, _compiled_packages(packages or {}), "")
     return Value(_Whole(document), (), budget or Budget(), redact)
 
 
@@ -166,11 +168,22 @@ class Value:
 
     @contextmanager
     def _evaluating(self) -> Iterator[Vertex]:
-        """Hold the value's lock and room on the stack; yields its vertex."""
-        with self._lock, deep_stack(self._evaluator):
-            if self._root is None:
-                self._root = _build(self._evaluator, self._recipe)
-            yield self._root
+        """Hold the value's lock; yields its vertex.
+
+        Raises:
+            CueError: the caller has left too little of Python's stack.
+        """
+        evaluator = self._evaluator
+        with self._lock:
+            room = evaluator.stack.room
+            try:
+                if self._root is None:
+                    self._root = _build(evaluator, self._recipe)
+                yield self._root
+            except RecursionError:
+                raise evaluator.meter.exceeded(_NO_STACK) from None
+            finally:
+                evaluator.stack.room = room
 
     # Looking around
 
@@ -313,31 +326,35 @@ class Value:
 
 def _build(evaluator: Evaluator, recipe: _Recipe) -> Vertex:
     """Make the vertex of a value in an evaluation."""
+    stack = evaluator.stack
+    if not stack.room:
+        return stack.call(_build, evaluator, recipe)
+    stack.room -= 1
     match recipe:
         case _Whole(document):
-            return evaluator.root(document)
+            vertex = evaluator.root(document)
         case _Below(inner, labels):
             vertex = _build(evaluator, inner)
             for label in labels:
                 evaluator.unify(vertex, Status.CONJUNCTS)
                 vertex = default_vertex(vertex).scope.arcs[label]
-            return vertex
         case _Both(left, right):
-            result = Vertex()
-            env = Env(None, result)
+            vertex = Vertex()
+            env = Env(None, vertex)
             for part in (left, right):
-                vertex = _build(evaluator, part)
-                evaluator.apply_constraints(vertex)
+                found = _build(evaluator, part)
+                evaluator.apply_constraints(found)
                 close = NO_CLOSE.definition() if _defines(part) else NO_CLOSE
-                result.conjuncts.append((env, vertex, close))
-            return result
+                vertex.conjuncts.append((env, found, close))
+    stack.room += 1
+    return vertex
 
 
 def _defines(recipe: _Recipe) -> bool:
     """Tell whether a value is a definition or in one."""
-    if not isinstance(recipe, _Below):
-        return False
-    for label in recipe.labels:
-        if isinstance(label, tuple) and label[0].lstrip("_").startswith("#"):
-            return True
-    return _defines(recipe.value)
+    while isinstance(recipe, _Below):
+        for label in recipe.labels:
+            if isinstance(label, tuple) and label[0].lstrip("_").startswith("#"):
+                return True
+        recipe = recipe.value
+    return False

@@ -32,19 +32,43 @@ def same_value(left: Vertex, right: Vertex, *, ignore_plain: bool) -> bool:
         ignore_plain: structs of definitions need not be the same literal if they say
             nothing of fields that they do not have.
     """
-    if left is right:
-        return True
+    pairs = [(left, right)]
+    while pairs:
+        one, other = pairs.pop()
+        if one is other:
+            continue
+        inside = _pairs_inside(one, other, ignore_plain)
+        if inside is None:
+            return False
+        pairs += inside
+    return True
+
+
+def _pairs_inside(
+    left: Vertex, right: Vertex, ignore_plain: bool
+) -> list[tuple[Vertex, Vertex]] | None:
+    """Return the vertices inside that have to be the same too, None if these are not
+    ("Disjunction").
+    """
     if left.kind != right.kind or len(left.arcs) != len(right.arcs):
-        return False
+        return None
     if isinstance(left.base, StructMarker) and _is_closed(left) != _is_closed(right):
-        return False
+        return None
     if not _within(left, right, ignore_plain) or not _within(right, left, ignore_plain):
-        return False
+        return None
+    pairs: list[tuple[Vertex, Vertex]] = []
+    if isinstance(left.base, Disjunction) and isinstance(right.base, Disjunction):
+        if len(left.base.values) != len(right.base.values):
+            return None
+        pairs += zip(left.base.values, right.base.values, strict=True)
+    elif not _same_base(left.base, right.base):
+        return None
     for label, arc in left.arcs.items():
         other = right.arcs.get(label)
-        if other is None or not same_value(arc, other, ignore_plain=ignore_plain):
-            return False
-    return _same_base(left.base, right.base, ignore_plain)
+        if other is None:
+            return None
+        pairs.append((arc, other))
+    return pairs
 
 
 def shape_of(vertex: Vertex) -> Hashable:
@@ -74,8 +98,10 @@ def _matters(info: StructInfo, ignore_plain: bool) -> bool:
     return info.term.constrains or (not ignore_plain and info.close.defines)
 
 
-def _same_base(left: Base, right: Base, ignore_plain: bool) -> bool:
-    """Tell whether two values are the same but for what is in them ("Disjunction")."""
+def _same_base(left: Base, right: Base) -> bool:
+    """Tell whether two values other than disjunctions are the same but for what is in them
+    ("Disjunction").
+    """
     if left is right:
         return True
     match left, right:
@@ -92,18 +118,12 @@ def _same_base(left: Base, right: Base, ignore_plain: bool) -> bool:
         case Conjunction(), Conjunction():
             if len(left.values) != len(right.values):
                 return False
-            pairs = zip(left.values, right.values, strict=True)
-            return all(_same_part(a, b, ignore_plain) for a, b in pairs)
-        case Disjunction(), Disjunction():
-            if len(left.values) != len(right.values):
-                return False
-            pairs_of_vertices = zip(left.values, right.values, strict=True)
-            return all(same_value(a, b, ignore_plain=ignore_plain) for a, b in pairs_of_vertices)
+            return all(map(_same_part, left.values, right.values))
         case _:
             return False
 
 
-def _same_part(left: object, right: object, ignore_plain: bool) -> bool:
+def _same_part(left: object, right: object) -> bool:
     if isinstance(left, TypeValue | Bound) and isinstance(right, TypeValue | Bound):
-        return _same_base(left, right, ignore_plain)
+        return _same_base(left, right)
     return left is right

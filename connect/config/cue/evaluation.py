@@ -77,16 +77,27 @@ class Evaluation(Core):
         evaluator = _EVALUATORS.get(type(term))
         if evaluator is None:
             return term  # type: ignore[return-value]  # all that is not in the table is a value
-        self.meter.step()
+        stack = self.stack
+        if not stack.room:
+            return stack.call(self.evaluate, env, term)
+        meter = self.meter
+        meter.steps -= 1
+        if meter.steps < 0:
+            raise meter.too_many()
+        stack.room -= 1
         if not isinstance(term, _COMPUTED):
-            return evaluator(self, env, term)
+            value = evaluator(self, env, term)
+            stack.room += 1
+            return value
         key = (id(term), id(env.vertex), id(env.variables), env.label)
         inside = self.computing.get(key, 0)
         if inside > 1:
+            stack.room += 1
             return Bottom(Code.CYCLE, CYCLE.parts, (term.span,))
         self.computing[key] = inside + 1
         value = evaluator(self, env, term)
         self.computing[key] = inside
+        stack.room += 1
         return value
 
     def reference(self, env: Env, term: Term) -> Value:

@@ -1,9 +1,6 @@
-"""The evaluator, put together from its parts, and room for it on the stack."""
+"""The evaluator, put together from its parts."""
 
-import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from connect.config.cue.budget import Budget
 from connect.config.cue.calls import Calls
@@ -29,10 +26,7 @@ from connect.config.cue.unify import Unification
 from connect.config.cue.values import CueMember
 from connect.config.cue.vertex import Status, Vertex
 
-__all__ = ["Evaluator", "deep_stack"]
-
-_FRAMES = 30_000
-"""Python frames that an evaluation may need; they lie on the heap, not on the C stack."""
+__all__ = ["Evaluator"]
 
 
 class Evaluator(
@@ -92,39 +86,3 @@ def _members(path: str, members: Mapping[str, object]) -> CompiledDocument:
         if isinstance(member, CueMember)
     ]
     return resolve_document(parse(Source(f"<{path}>", "".join(lines))), {})
-
-
-_stack_lock = threading.Lock()
-_stack_users = 0
-_stack_before = 0
-
-
-@contextmanager
-def deep_stack(evaluator: Evaluator | None = None) -> Iterator[None]:
-    """Allow the frames that an evaluation needs, for as long as one is going on.
-
-    A level of the depth budget takes up to some dozens of frames, more than Python's usual
-    limit on recursion has in all. That limit is one for all threads: it is raised while any
-    evaluation runs, which are counted, and restored after the last one, unless somebody else
-    has changed it meanwhile. What exceeds even this is a BUDGET fault.
-
-    Raises:
-        CueError: the evaluation went deeper.
-    """
-    global _stack_users, _stack_before
-    with _stack_lock:
-        if not _stack_users:
-            _stack_before = sys.getrecursionlimit()
-            sys.setrecursionlimit(max(_stack_before, _FRAMES))
-        _stack_users += 1
-    try:
-        yield
-    except RecursionError:
-        if evaluator is None:
-            raise
-        raise evaluator.meter.too_deep() from None
-    finally:
-        with _stack_lock:
-            _stack_users -= 1
-            if not _stack_users and sys.getrecursionlimit() == max(_stack_before, _FRAMES):
-                sys.setrecursionlimit(_stack_before)

@@ -20,6 +20,7 @@ from connect.config.cue.scopes import (
     VariableName,
 )
 from connect.config.cue.source import Span
+from connect.config.cue.stack import Stack
 from connect.config.cue.terms import (
     BinaryTerm,
     BottomTerm,
@@ -48,6 +49,8 @@ from connect.config.cue.terms import (
 
 __all__ = ["ExpressionResolver", "is_definition", "nearest"]
 
+_LEVELS = 25  # of terms in one another upon one stack, of up to five frames each
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a question that names the nearest of several names, or nothing."""
@@ -65,6 +68,9 @@ class ExpressionResolver(ABC):
     Args:
         packages: those of the user that may be imported, by import path.
         package: the import path of the document itself, empty if it is no package.
+
+    Attributes:
+        stack: terms and comprehensions in one another take levels of it.
     """
 
     def __init__(self, packages: Mapping[str, CompiledDocument], package: str) -> None:
@@ -75,6 +81,7 @@ class ExpressionResolver(ABC):
         self.scope = Scope(-1, None)
         self.path: Path = ()
         self.lets: list[LetName] = []  # whose values are being resolved
+        self.stack = Stack(_LEVELS)
 
     def fault(self, kind: FaultKind, message: str, *spans: Span) -> None:
         self.faults.append(Fault(kind, message, self.path, spans))
@@ -91,25 +98,32 @@ class ExpressionResolver(ABC):
 
     def term(self, expression: ast.Expr) -> Term:
         """Compile an expression ("Expressions")."""
+        while isinstance(expression, ast.Paren):
+            expression = expression.inner
         match expression:
-            case ast.Paren(inner=inner):
-                return self.term(inner)
             case ast.Literal(span, value):
                 return Scalar(value, span)
             case ast.Ident():
                 return self.ident(expression)
+        stack = self.stack
+        if not stack.room:
+            return stack.call(self.term, expression)
+        stack.room -= 1
+        match expression:
             case ast.StructLit():
-                return self.struct(expression)
+                term: Term = self.struct(expression)
             case ast.ListLit():
-                return self.list(expression)
+                term = self.list(expression)
             case ast.Binary():
-                return self.binary(expression)
+                term = self.binary(expression)
             case ast.Unary(span, operator, operand):
-                return self.unary(span, operator, operand)
-            case ast.Alias(name=name, value=value):
-                return self._value_alias(name, value)
+                term = self.unary(span, operator, operand)
+            case ast.Alias(name=name, value=aliased):
+                term = self._value_alias(name, aliased)
             case _:
-                return self._operation(expression)
+                term = self._operation(expression)
+        stack.room += 1
+        return term
 
     def _operation(
         self, expression: ast.Selector | ast.Index | ast.Slice | ast.Call | ast.Interpolation

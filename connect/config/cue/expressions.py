@@ -83,6 +83,8 @@ class ExpressionParser(TokenReader, ABC):
 
     def expression(self) -> Expr:
         """Expression = UnaryExpr | Expression binary_op Expression ."""
+        if len(self.open) > self.edge:
+            return self.onward(self.expression)
         pending: list[tuple[int, Token, Expr]] = []
         for _ in range(MAX_OPERANDS):
             prefixes = self.prefixes() if self.token.kind in _PREFIXES else None

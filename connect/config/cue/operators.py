@@ -169,6 +169,7 @@ class Operators(Core):
         """
         assert isinstance(left, Vertex)
         assert isinstance(right, Vertex)
+        stack = self.stack
         mine, others = left.elements(), right.elements()
         if len(mine) != len(others):
             return False
@@ -176,7 +177,12 @@ class Operators(Core):
             self.meter.step()
             env = Env(None, a)
             x, y = self.concrete(env, a, "=="), self.concrete(env, b, "==")
-            result = self.compare("==", x, y, None)
+            if stack.room:
+                stack.room -= 1
+                result = self.compare("==", x, y, None)
+                stack.room += 1
+            else:
+                result = stack.call(self.compare, "==", x, y, None)
             if not isinstance(result, Scalar) or result.value is not True:
                 return operator == "!="
         return operator == "=="

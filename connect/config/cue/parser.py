@@ -63,7 +63,7 @@ def parse(source: Source, *, depth: int = MAX_DEPTH) -> File:
     Raises:
         CueError: with all syntax faults that could be found, at most `MAX_FAULTS` of
             them, in the order of the document; of kind `BUDGET` when it is nested more
-            deeply than allowed, or than Python's stack holds.
+            deeply than allowed, or the caller has left too little of Python's stack.
     """
     parser = _Parser(source, depth)
     file = parser.guarded(parser.file)
@@ -98,7 +98,8 @@ class _Parser(ExpressionParser):
             return None
         except RecursionError:
             with suppress(TooManyFaults):
-                self.give_up("nested too deeply for the stack", self.token.start)
+                message = "nested more deeply than the caller has left room for on Python's stack"
+                self.give_up(message, self.token.start)
             return None
 
     def only_expression(self) -> Expr:
@@ -352,6 +353,8 @@ class _Parser(ExpressionParser):
 
     def comprehension(self) -> Comprehension:
         """Comprehension = StartClause { [ "," ] Clause } [ "," ] StructLit ."""
+        if len(self.open) > self.edge:
+            return self.onward(self.comprehension)
         start = self.token.start
         clauses = []
         while self.token.kind in _CLAUSES:

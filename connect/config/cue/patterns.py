@@ -114,7 +114,7 @@ class Patterns(Core):
         tree = parent.close_tree
         if tree is None:
             closed = is_closed_struct(parent) or parent.closed or vertex.closed
-            tree = CloseTree(parent.structs, self.declares) if closed else False
+            tree = CloseTree(parent.structs, self.declares, self.stack) if closed else False
             parent.close_tree = tree
         if tree is False:
             return None

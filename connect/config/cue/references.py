@@ -147,7 +147,13 @@ class References(Core):
         """Return the struct or list, or what may become one, that an operand is
         ("Selectors", "Index expressions").
         """
-        found = self.resolve(env, term)
+        stack = self.stack
+        if stack.room:
+            stack.room -= 1
+            found = self.resolve(env, term)
+            stack.room += 1
+        else:
+            found = stack.call(self.resolve, env, term)
         if isinstance(found, Vertex):
             self.unify(found, Status.CONJUNCTS)
         value = self.default_of(found, term.span)

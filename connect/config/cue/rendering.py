@@ -28,6 +28,7 @@ from connect.config.cue.lattice import (
     label_text,
 )
 from connect.config.cue.numbers import number_text
+from connect.config.cue.stack import Stack
 from connect.config.cue.terms import ListTerm, StructTerm
 from connect.config.cue.vertex import CYCLE, Status, Vertex
 
@@ -36,6 +37,7 @@ __all__ = ["MASK", "Writer", "label_source", "quoted"]
 MASK = "…"
 """Stands for what is left out: because it is long, not known, or a secret."""
 
+_LEVELS = 12  # of values in one another upon one stack, of up to four frames each
 _LONGEST = 160
 _DEEPEST = 4
 _MOST_ITEMS = 8
@@ -99,6 +101,7 @@ class Writer:
         self._secrets = secrets
         self._deepest = _DEEPEST if short else None
         self._longest = _LONGEST if short else None
+        self._stack = Stack(_LEVELS)
 
     def text(self, value: Any, path: Path = ()) -> str:
         """Write a value that is at a path."""
@@ -114,21 +117,29 @@ class Writer:
     def _text(self, value: Any, path: Path, depth: int) -> str:
         if self._redact is not None and self._redact(path) and not isinstance(value, TypeValue):
             return MASK
+        if self._deepest is not None and depth > self._deepest:
+            return MASK  # as what is around it is
+        if isinstance(value, Scalar):
+            return self._scalar(value)
+        stack = self._stack
+        if not stack.room:
+            return stack.call(self._text, value, path, depth)
+        stack.room -= 1
         match value:
-            case Scalar():
-                return self._scalar(value)
             case Disjunction(values=values, defaults=defaults):
-                return self._disjunction(values, defaults, path, depth)
+                text = self._disjunction(values, defaults, path, depth)
             case Conjunction(values=values):
-                return " & ".join(self._text(item, path, depth) for item in values)
+                text = " & ".join(self._text(item, path, depth) for item in values)
             case Vertex():
-                return self._vertex(value, path, depth)
+                text = self._vertex(value, path, depth)
             case StructTerm():
-                return self._struct(value, path, depth)
+                text = self._struct(value, path, depth)
             case ListTerm():
-                return self._list(value, path, depth)
+                text = self._list(value, path, depth)
             case _:
-                return self._plain(value, path, depth)
+                text = self._plain(value, path, depth)
+        stack.room += 1
+        return text
 
     def _plain(self, value: Any, path: Path, depth: int) -> str:
         """Write what has no parts at other paths."""
@@ -212,8 +223,6 @@ class Writer:
         is_list = isinstance(base, ListMarker) or (isinstance(base, Bottom) and elements)
         if not is_list and not (isinstance(base, StructMarker) or self._was_struct(vertex)):
             return self._text(base, path, depth)
-        if self._deepest is not None and depth > self._deepest:
-            return MASK
         items: list[str] = []
         for label, arc in vertex.scope.arcs.items():
             text = self._arc(arc, (*path, label_text(label)), depth)

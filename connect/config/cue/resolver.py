@@ -40,6 +40,8 @@ from connect.config.cue.terms import (
 
 __all__ = ["resolve_document"]
 
+_NO_STACK = "nested more deeply than the caller has left room for on Python's stack"
+
 
 def resolve_document(
     file: ast.File, packages: Mapping[str, CompiledDocument], scope: str = ""
@@ -53,10 +55,14 @@ def resolve_document(
 
     Raises:
         CueError: with every fault of kind REFERENCE, IMPORT or EVALUATION that does not
-            depend on values.
+            depend on values; of kind BUDGET if the caller has left too little of Python's
+            stack.
     """
     resolver = _Resolver(packages, scope)
-    root = resolver.file(file)
+    try:
+        root = resolver.file(file)
+    except RecursionError:
+        raise CueError([Fault(FaultKind.BUDGET, _NO_STACK, resolver.path)]) from None
     if resolver.faults:
         raise CueError(sorted(resolver.faults, key=_place))
     return CompiledDocument(file.source, root, resolver.imports, scope)
@@ -205,6 +211,10 @@ class _Resolver(ExpressionResolver):
 
     def comprehension(self, comprehension: ast.Comprehension) -> ComprehensionTerm:
         """Comprehension = Clauses StructLit ("Comprehensions")."""
+        stack = self.stack
+        if not stack.room:
+            return stack.call(self.comprehension, comprehension)
+        stack.room -= 1
         outer = self.scope
         clauses: list[Clause] = []
         for clause in comprehension.clauses:
@@ -225,6 +235,7 @@ class _Resolver(ExpressionResolver):
                     clauses.append(LetClause(span, name.name, term))
         struct = self.struct(comprehension.value)
         self.scope = outer
+        stack.room += 1
         return ComprehensionTerm(comprehension.span, tuple(clauses), struct)
 
 

@@ -1,6 +1,7 @@
 """Walking through the tokens of a document, and getting over what is wrong with it."""
 
-from typing import Final, NoReturn
+from collections.abc import Callable
+from typing import Final, NoReturn, TypeVar
 
 from connect.config.cue.errors import Fault, FaultKind
 from connect.config.cue.findings import Findings
@@ -19,12 +20,17 @@ from connect.config.cue.scanner import (
     Token,
 )
 from connect.config.cue.source import Source, Span
+from connect.config.cue.stack import Stack
 
 __all__ = ["CLOSING", "Refused", "TokenReader", "TooManyFaults"]
 
 _SHOWN = 30
+_LEVELS: Final = 25  # of nesting upon one stack, of up to five frames each
 _CLOSERS: Final = {"{": "}", "[": "]", "(": ")", INTERPOLATION: TEXT_END}
 CLOSING: Final = frozenset(_CLOSERS.values())
+
+
+_Production = TypeVar("_Production")
 
 
 class Refused(Exception):
@@ -45,6 +51,7 @@ class TokenReader:
     Attributes:
         token: the current token.
         open: what is open around it, innermost last: the tokens that would close it.
+        edge: how much may be open before a production goes on upon a new stack.
 
     Raises:
         CueError: the document holds characters that no text may hold.
@@ -56,6 +63,8 @@ class TokenReader:
         self.findings = Findings()
         self.scanner = Scanner(source, self.findings)
         self.open: list[str] = []
+        self.edge = _LEVELS
+        self._stack = Stack(_LEVELS)
         self._ahead: Token | None = None
         self.token = self.scanner.next()
 
@@ -94,6 +103,15 @@ class TokenReader:
         self.open.append(closer)
         if len(self.open) > self.depth:
             self.give_up(f"nested too deeply: more than {self.depth} levels", start)
+
+    def onward(self, production: Callable[[], _Production]) -> _Production:
+        """Read a production upon a new stack, where as much may be open again."""
+        edge = self.edge
+        self.edge = len(self.open) + _LEVELS
+        try:
+            return self._stack.call(production)
+        finally:
+            self.edge = edge
 
     def give_up(self, message: str, start: int) -> NoReturn:
         """Note that the document is larger than it may be.

@@ -68,9 +68,17 @@ class Unification(Core):
             vertex.reset()
         outer, deferring = self.vertex, self.deferring
         self.deferring = 0
-        self.meter.enter()
-        self._unify(vertex, want)
-        self.meter.leave()
+        stack, meter = self.stack, self.meter
+        meter.depth -= 1
+        if meter.depth < 0:
+            raise meter.too_deep()
+        if stack.room:
+            stack.room -= 1
+            self._unify(vertex, want)
+            stack.room += 1
+        else:
+            stack.call(self._unify, vertex, want)
+        meter.depth += 1
         self.vertex, self.deferring = outer, deferring
 
     def _unify(self, vertex: Vertex, want: Status) -> None:
@@ -375,8 +383,14 @@ class Unification(Core):
             vertex.status = Status.FINAL
             return []
         if vertex.status < Status.CONJUNCTS:
+            stack = self.stack
             self.meter.enter()
-            self._unify(vertex, Status.FINAL)
+            if stack.room:
+                stack.room -= 1
+                self._unify(vertex, Status.FINAL)
+                stack.room += 1
+            else:
+                stack.call(self._unify, vertex, Status.FINAL)
             self.meter.leave()
         if vertex.is_final:
             return []

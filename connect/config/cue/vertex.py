@@ -212,13 +212,19 @@ class Vertex:
     @property
     def span(self) -> Span | None:
         """Where it was written first."""
-        for _, term, _ in self.conjuncts:
-            if term.span is not None:
-                return term.span
-        base = self.base
-        if base is None or isinstance(base, StructMarker | ListMarker):
-            return None
-        return base.span
+        pending: list[Any] = [self]
+        while pending:
+            part = pending.pop()
+            if not isinstance(part, Vertex):
+                span: Span | None = part.span
+                if span is not None:
+                    return span
+                continue
+            base = part.base
+            if base is not None and not isinstance(base, StructMarker | ListMarker):
+                pending.append(base)
+            pending += [term for _, term, _ in reversed(part.conjuncts)]
+        return None
 
     @property
     def path(self) -> Path:

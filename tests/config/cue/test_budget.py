@@ -1,13 +1,11 @@
 """Documents that would take for ever are refused soon, with the place."""
 
-import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
 from connect.config.cue import Budget, CueError, Fault, FaultKind, Source, compile_document
-from connect.config.cue.evaluator import Evaluator, deep_stack
 from tests.config.cue.evaluating import exported, refusal
 
 SECONDS = 20
@@ -147,46 +145,3 @@ def test_references_of_some_depth_are_no_attack() -> None:
 
 def test_nesting_of_some_depth_is_no_attack() -> None:
     assert faults("a: " + "[" * 150 + "]" * 150) == ()
-
-
-def test_the_recursion_limit_is_what_it_was() -> None:
-    before = sys.getrecursionlimit()
-    faults("a: " + "[" * 150 + "]" * 150)
-    assert sys.getrecursionlimit() == before
-
-
-def test_recursion_beyond_the_budget_is_a_fault_too() -> None:
-    def down(levels: int) -> int:
-        return down(levels - 1) if levels else 0
-
-    with pytest.raises(CueError) as caught, deep_stack(Evaluator(Budget())):
-        down(100_000)
-    assert caught.value.faults[0].kind == FaultKind.BUDGET
-
-
-def test_recursion_before_an_evaluation_is_an_error_of_the_parser() -> None:
-    def down(levels: int) -> int:
-        return down(levels - 1) if levels else 0
-
-    with pytest.raises(RecursionError), deep_stack():
-        down(100_000)
-
-
-def test_a_recursion_limit_that_was_changed_meanwhile_stays() -> None:
-    before = sys.getrecursionlimit()
-    try:
-        with deep_stack():
-            sys.setrecursionlimit(40_000)
-        assert sys.getrecursionlimit() == 40_000
-    finally:
-        sys.setrecursionlimit(before)
-
-
-def test_the_recursion_limit_stays_raised_until_the_last_evaluation_ends() -> None:
-    before = sys.getrecursionlimit()
-    with deep_stack():
-        raised = sys.getrecursionlimit()
-        with deep_stack():
-            assert sys.getrecursionlimit() == raised > before
-        assert sys.getrecursionlimit() == raised
-    assert sys.getrecursionlimit() == before

@@ -19,6 +19,7 @@ from connect.config.cue.parser import parse, parse_expression
 from connect.config.cue.source import Source
 from connect.config.cue.writer import expression_text
 from tests.config.cue.examples import CASES, Case
+from tests.config.cue.frames import with_frames_left
 from tests.config.cue.reading import declarations, faults
 
 # Of the cases that the real CUE refuses when it loads or builds: those that are no matter
@@ -237,12 +238,27 @@ class TestDepth:
         with pytest.raises(CueError):
             parse(Source("x", text))
 
-    def test_what_the_stack_cannot_hold_is_over_budget(self) -> None:
+    def test_nesting_may_be_deeper_than_the_stack(self) -> None:
+        depth = 10 * sys.getrecursionlimit()
+        file = parse(Source("x", "[" * depth + "]" * depth), depth=depth)
+        (embedding,) = file.body.declarations
+        assert embedding.span.end == 2 * depth
+
+    def test_a_fault_at_any_depth_is_told(self) -> None:
         depth = sys.getrecursionlimit()
         with pytest.raises(CueError) as refused:
-            parse(Source("x", "[" * depth), depth=depth)
+            parse(Source("x", "[" * depth + "=" + "]" * depth), depth=depth)
+        (fault,) = refused.value.faults
+        assert (fault.kind, fault.spans[0].start) == (FaultKind.SYNTAX, depth)
+
+    def test_what_the_caller_leaves_no_stack_for_is_over_budget(self) -> None:
+        with pytest.raises(CueError) as refused:
+            with_frames_left(60, lambda: parse(Source("x", "[" * 100 + "]" * 100)))
         (fault,) = refused.value.faults
         assert fault.kind is FaultKind.BUDGET
+        assert fault.message == (
+            "nested more deeply than the caller has left room for on Python's stack"
+        )
 
     def test_a_chain_of_operators_may_be_long(self) -> None:
         chain = parse_expression(Source("x", " | ".join(["a"] * 10_000)))

@@ -118,14 +118,15 @@ def _max_items(values: list[Concrete], most: int) -> bool:
 
 
 def _unique_items(values: list[Concrete]) -> bool:
-    seen = {_written(value) for value in values}
+    seen = {_flat(value, _text_key) for value in values}
     return len(seen) == len(values)
 
 
-def _written(value: Concrete) -> object:
+def _text_key(value: Concrete) -> object:
     """Return what stands for the text of a value: v0.4.2 compares that, ``1`` with ``1.0`` too.
 
-    Values that are not concrete have a text too: two elements `int` are the same.
+    Values that are not concrete have a text too: two elements `int` are the same. Fields of
+    structs come in their order.
     """
     match value:
         case bool() | None | str() | bytes():
@@ -133,9 +134,9 @@ def _written(value: Concrete) -> object:
         case int() | Decimal():
             return number_text(value)
         case list():
-            return list, *map(_written, value)
+            return list, len(value)
         case dict():
-            return dict, *((label, _written(field)) for label, field in value.items())
+            return dict, *value
         case _:
             return value.cue_text
 
@@ -143,21 +144,35 @@ def _written(value: Concrete) -> object:
 def _contains(values: list[Concrete], wanted: Concrete) -> bool:
     if is_opaque(wanted):
         raise NotConcrete("the value to look for is not concrete")
-    key = _equal_key(wanted)
-    return any(_equal_key(value) == key for value in values)
+    key = _flat(wanted, _equal_key)
+    return any(_flat(value, _equal_key) == key for value in values)
 
 
 def _equal_key(value: Concrete) -> object:
     """Return what is equal for equal values, which are of the same kind."""
     match value:
         case list():
-            return list, *map(_equal_key, value)
+            return list, len(value)
         case dict():
-            return {label: _equal_key(field) for label, field in value.items()}
+            return dict, *sorted(value)
         case _ if is_opaque(value):
             return value
         case _:
             return kind_of(value), value
+
+
+def _flat(value: Concrete, key: Callable[[Concrete], object]) -> tuple[object, ...]:
+    """Return the keys of a value and of all that is in it, in an order that equal ones share."""
+    keys: list[object] = []
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        keys.append(key(part))
+        if isinstance(part, list):
+            pending += part
+        elif isinstance(part, dict):
+            pending += [part[label] for label in sorted(part)]
+    return tuple(keys)
 
 
 # Sums
