@@ -264,6 +264,11 @@ class Calls(Core):
             )
         if intrinsic is Intrinsic.CLOSE:
             return _closed(argument)
+        if argument.label is None:
+            # A list of the call's own, not a field's: what is wrong in it is no disjunct's.
+            self.finalize(argument)
+            if argument.child_error is not None:
+                return argument.child_error
         return self._joined(intrinsic, argument.elements(), term)
 
     def _joined(self, intrinsic: Intrinsic, items: list[Vertex], term: CallTerm) -> Value:

@@ -111,10 +111,12 @@ class References(Core):
         """``operand.label`` ("Selectors")."""
         operand = term.operand
         if isinstance(operand, PackageValue):
-            return self._member(operand.path, term)
+            return self._member(operand.path, label_text(term.label), term.label_span)
         node = self.node(env, operand, term.span)
         if isinstance(node, Bottom):
             return node
+        if isinstance(node, PackageValue):
+            return self._member(node.path, label_text(term.label), term.label_span)
         return self._within(node, term.label, term.label_span, operand.span)
 
     def index(self, env: Env, term: IndexTerm) -> Value:
@@ -128,6 +130,8 @@ class References(Core):
         if isinstance(index, Scalar):
             value = index.value
             if isinstance(value, str):
+                if isinstance(node, PackageValue):
+                    return self._member(node.path, value, place)
                 return self._within(node, value, place, term.operand.span)
             if isinstance(value, int) and not isinstance(value, bool):
                 if value < 0:
@@ -167,6 +171,9 @@ class References(Core):
                 return value
         if isinstance(value, Bottom):
             return value
+        package_value = value.base if isinstance(value, Vertex) else value
+        if isinstance(package_value, PackageValue):
+            return package_value
         kind = value.kind
         if kind & STRUCT:
             return self.waiting(
@@ -244,23 +251,23 @@ class References(Core):
             return self.failure(message, spans=(span,))
         return self.waiting(message, spans=(span,))
 
-    def _member(self, path: str, term: SelectTerm) -> Value:
+    def _member(self, path: str, label: str | int, span: Span) -> Value:
         """A member of a builtin package ("Qualified identifiers")."""
         found = package(path)
         assert found is not None
-        name = str(label_text(term.label))
+        name = str(label)
         member: Any = found.members.get(name, _ABSENT)
         if member is _ABSENT or name.startswith("_"):
             return self.failure(
                 f'undefined field: {name} (no such member of package "{path}")',
                 Nearest(name, list(found.members)),
-                spans=(term.label_span,),
+                spans=(span,),
             )
         if isinstance(member, Builtin):
-            return FunctionValue(member, term.span)
+            return FunctionValue(member, span)
         if isinstance(member, CueMember):
             return self.package_member(path, name)
-        return self.from_python(member, term.span)
+        return self.from_python(member, span)
 
     # What other parts offer
 

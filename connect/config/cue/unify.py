@@ -25,6 +25,7 @@ from connect.config.cue.lattice import (
     Value,
 )
 from connect.config.cue.terms import ComprehensionTerm, DynamicField, StructTerm
+from connect.config.cue.values import Kind
 from connect.config.cue.vertex import (
     CYCLE,
     NO_ARCS,
@@ -324,6 +325,19 @@ class Unification(Core):
         value: Value = base if isinstance(base, Scalar) else state.vertex
         if not isinstance(base, Scalar):
             state.vertex.base = base
+        if check.builtin.parameters[0] is Kind.NUMBER:
+            text = "as of v0.4.2 a function of numbers is no validator; call it with all arguments"
+            state.fail(
+                self.failure(
+                    "invalid value ",
+                    value,
+                    " (does not satisfy ",
+                    check,
+                    f"): {text}",
+                    spans=(value.span, check.span),
+                )
+            )
+            return
         result = self.satisfies(check.builtin, (value, *check.arguments), check.span)
         if isinstance(result, Scalar) and result.value is True:
             return

@@ -37,6 +37,72 @@ def test_data_that_is_not_concrete_is_not_written() -> None:
     ]
 
 
+JOINED = {
+    "an element that is not known": ("a: or([b.x, 3])\nb: {}", '{"a":3,"b":{}}'),
+    "the elements of a field that has others": (
+        '#S: {names: [...string], name: or(names)}\na: #S & {names: ["p", "q"], name: "q"}',
+        '{"a":{"names":["p","q"],"name":"q"}}',
+    ),
+    "a definition that joins itself, beside null": (
+        "#a: and([#a, #a.x]) | null\nb: #a",
+        '{"b":null}',
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "result"), JOINED.values(), ids=JOINED)
+def test_elements_that_are_joined(text: str, result: str) -> None:
+    assert exported(text) == result
+
+
+NOT_JOINED = {
+    "an element that is an error": (
+        "a: or([1 & 2, 3])",
+        ["1:12: a: conflicting values 1 and 2"],
+    ),
+    "an element with an error in it": (
+        "a: or([{b: 1 & 2}, 3])",
+        ["1:16: a: conflicting values 1 and 2"],
+    ),
+    "an element that is the result": (
+        "a: and([b, c])\nb: a\nc: 3",
+        [
+            "1:9: a: structural cycle: the value contains itself, without end",
+            "1:9: b: structural cycle: the value contains itself, without end",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "faults"), NOT_JOINED.values(), ids=NOT_JOINED)
+def test_an_error_in_an_element_is_one_of_the_call(text: str, faults: list[str]) -> None:
+    assert refusal(text) == faults
+
+
+@pytest.mark.parametrize("check", ["math.MultipleOf(5)", "math.Signbit()", "math.Signbit"])
+def test_a_function_of_numbers_is_no_validator(check: str) -> None:
+    (fault,) = refusal(f'import "math"\na: {check} & -10')
+    assert "as of v0.4.2 a function of numbers is no validator" in fault
+
+
+PACKAGES = {
+    "a member by its name as a string": ('a: math["MaxExp"]', '{"a":2147483647}'),
+    "a member of a package that a let names": ("let m = math\na: m.MaxExp", '{"a":2147483647}'),
+    "a function by its name as a string": ('a: math["Floor"](1.5)', '{"a":1}'),
+}
+
+
+@pytest.mark.parametrize(("text", "result"), PACKAGES.values(), ids=PACKAGES)
+def test_a_package_is_selected_from_as_a_struct_is(text: str, result: str) -> None:
+    assert exported(f'import "math"\n{text}') == result
+
+
+@pytest.mark.parametrize("text", ['a: math["Nope"]', "let m = math\na: m.Nope"])
+def test_what_a_package_does_not_have_is_undefined(text: str) -> None:
+    (fault,) = refusal(f'import "math"\n{text}')
+    assert 'undefined field: Nope (no such member of package "math")' in fault
+
+
 VALIDATED = {
     "a definition": ("#D: {a: int}", "#D", '{"a": 1}'),
     "an open definition": ("#D: {a: int, ...}", "#D", '{"a": 1, "b": 2}'),

@@ -60,7 +60,7 @@ VALIDATORS = {
         "IsSortedStrings",
     },
     "regexp": {"Valid", "Match"},
-    "math": {"MultipleOf", "Signbit"},
+    "math": {"MultipleOf", "Signbit"},  # of numbers: refused where they validate
     "struct": {"MinFields", "MaxFields"},
     "encoding/json": {"Valid", "Validate"},
     "strconv": {"ParseBool", "IsPrint", "IsGraphic"},

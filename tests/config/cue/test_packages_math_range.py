@@ -20,8 +20,6 @@ PATH = "math"
     [
         ("Floor", (Decimal("1e30"),), 10**30),
         ("Ceil", (Decimal("999999999999999999999999.5"),), 10**24),
-        ("Sqrt", (0,), 0),
-        ("Cos", (0,), 1),
         ("Logb", (Decimal("0.1"),), -4),
     ],
 )
@@ -36,10 +34,7 @@ def test_exact_answers(name: str, arguments: tuple[Any, ...], expected: int) -> 
         ("Gamma", (100,), 9.332621544394423e155),
         ("Erfinv", (Decimal("0.9"),), 1.1630871536766738),
         ("Erfinv", (Decimal("-0.3"),), -0.2724627147267543),
-        ("Erfinv", (0,), 0.0),
         ("Erfcinv", (Decimal("1.5"),), -0.4769362762044699),
-        ("J0", (0,), 1.0),
-        ("J1", (0,), 0.0),
         ("J0", (10,), -0.24593576445134832),
         ("J0", (50,), 0.05581232766925182),
         ("J0", (1000,), 0.024786686152420176),
@@ -100,6 +95,12 @@ def test_hostile_arguments_are_refused_quickly(name: str, arguments: tuple[Any, 
         ("MultipleOf", (5, 0), "division by zero"),
         ("Jacobi", (2, 8), "the second argument 8 is even; expected an odd integer"),
         ("Erfinv", (1,), "the result is infinite or not a number"),
+        (
+            "Cos",
+            (0,),
+            "0 is too near to 0 for a 64-bit float; CUE v0.4.2 takes none below 5e-324, and not"
+            " 0 itself",
+        ),
     ],
 )
 def test_a_refusal_says_why(name: str, arguments: tuple[Any, ...], reason: str) -> None:

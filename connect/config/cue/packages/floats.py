@@ -9,14 +9,22 @@ from connect.config.cue.values import BuiltinError
 
 __all__ = ["from_float", "narrowed", "shortest", "to_float"]
 
+_LEAST = Decimal(math.ulp(0.0))
+
 
 def to_float(value: Number) -> float:
     """Return the nearest 64-bit float.
 
     Raises:
-        BuiltinError: the number is beyond the greatest one.
+        BuiltinError: the number is beyond the greatest one, or nearer to 0 than the least. As
+            of v0.4.2, 0 itself counts among these.
     """
     decimal = as_decimal(value)
+    if decimal.copy_abs() < _LEAST:
+        raise BuiltinError(
+            f"{number_text(value)} is too near to 0 for a 64-bit float; CUE v0.4.2 takes none"
+            " below 5e-324, and not 0 itself"
+        )
     result = math.inf if decimal.adjusted() > 400 else float(decimal)
     if math.isinf(result):
         raise BuiltinError(f"{number_text(value)} does not fit into a 64-bit float")

@@ -189,14 +189,11 @@ def _float(function: Callable[..., float]) -> Callable[..., Decimal]:
 
 
 def _logb(x: float) -> float:
-    return math.frexp(x)[1] - 1 if x else -math.inf
+    return math.frexp(x)[1] - 1
 
 
 def _ilogb(x: Number) -> int:
-    number = to_float(x)
-    if not number:
-        raise BuiltinError("not defined for 0")
-    return math.frexp(number)[1] - 1
+    return math.frexp(to_float(x))[1] - 1
 
 
 def _ldexp(fraction: Number, exponent: int) -> Decimal:
