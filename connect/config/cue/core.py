@@ -31,6 +31,7 @@ class Core(ABC):
         vertex: the vertex whose conjuncts are being unified.
         deferring: while greater than 0, disjuncts are tried before all is known, and what
             could only be wrong in the end is not checked.
+        settling: clauses that wait for each other are decided now, nothing else will be.
         packages: the evaluated packages by import path.
         stack: every cycle of calls among the parts takes a level of it.
         computing: how many times each value inside an expression is being computed, by its
@@ -44,6 +45,7 @@ class Core(ABC):
         self.redact = redact
         self.vertex = Vertex()
         self.deferring = 0
+        self.settling = False
         self.packages: dict[str, Vertex] = {}
         self.computing: dict[tuple[int, int, int, str | None], int] = {}
         self.secrets: set[str] = set()

@@ -11,6 +11,7 @@ from connect.config.cue.lattice import (
     NUMBER,
     Bottom,
     Code,
+    Label,
     ListMarker,
     Scalar,
     StructMarker,
@@ -20,12 +21,20 @@ from connect.config.cue.lattice import (
 from connect.config.cue.numbers import binary, negate
 from connect.config.cue.sequences import concat, repeat
 from connect.config.cue.source import Span
-from connect.config.cue.terms import BinaryTerm, BottomTerm, FieldRef, SelectTerm, Term
+from connect.config.cue.terms import (
+    BinaryTerm,
+    BottomTerm,
+    ComprehensionTerm,
+    FieldRef,
+    SelectTerm,
+    Term,
+)
 from connect.config.cue.values import BuiltinError, TooLarge
-from connect.config.cue.vertex import Vertex
+from connect.config.cue.vertex import Status, Vertex
 
 __all__ = ["Operators"]
 
+_UNDECIDED = "cycle error: whether the field is there depends on a clause that asks for this one"
 _COMPARISONS = frozenset(("==", "!=", "<", "<=", ">", ">=", "=~", "!~"))
 
 
@@ -191,7 +200,8 @@ class Operators(Core):
         """``x == _|_`` asks whether there is no concrete value (yet) ("Bottom and errors").
 
         A field that is looked for in vain must not be inserted afterwards, or else the
-        answer would have been wrong.
+        answer would have been wrong. While a clause of another struct may yet insert it, there
+        is no answer; in the end it is not there if only that would have inserted it.
         """
         value = self.evaluate(env, term)
         default = self.default_of(value, None)
@@ -201,26 +211,41 @@ class Operators(Core):
             if default.code == Code.CYCLE:
                 return default
             absent = True
-            self._reject(env, term)
+            scope, label = self._sought(env, term)
+            if scope is not None and label not in scope.arcs:
+                asked_elsewhere = scope.home is not self.vertex.home
+                decided = self.settling and operator == "!="
+                if asked_elsewhere and not decided and _may_get(scope, label):
+                    return Bottom(Code.CYCLE, (_UNDECIDED,), (span,))
+                scope.rejected = {*(scope.rejected or ()), label}
         else:
             absent = not _is_concrete(default)
         return Scalar(absent == (operator == "=="), span)
 
-    def _reject(self, env: Env, term: Term) -> None:
-        """Note a field that was looked for in vain ("Bottom and errors")."""
+    def _sought(self, env: Env, term: Term) -> tuple[Vertex | None, Label]:
+        """Where a field is looked for, and its label ("References", "Selectors")."""
         if isinstance(term, FieldRef):
-            scope = env.ancestor(term.up).vertex.scope
-        elif isinstance(term, SelectTerm):
+            return env.ancestor(term.up).vertex.scope, term.label
+        if isinstance(term, SelectTerm):
             found = self.resolve(env, term.operand)
-            if not isinstance(found, Vertex):
-                return
-            scope = found.scope
-        else:
-            return
-        if term.label not in scope.arcs:
-            if scope.rejected is None:
-                scope.rejected = set()
-            scope.rejected.add(term.label)
+            if isinstance(found, Vertex):
+                return found.scope, term.label
+        return None, ""
+
+
+def _may_get(scope: Vertex, label: Label) -> bool:
+    """Tell whether a clause that waits may yet insert a field ("Comprehensions").
+
+    Whether the field is there is then not answered before, so that neither of two clauses
+    that ask for each other's fields decides by being the first.
+    """
+    if scope.state is None or scope.status >= Status.CONJUNCTS:
+        return False
+    waiting = [*scope.state.comprehensions, *scope.state.loops]
+    return any(
+        isinstance(item.term, ComprehensionTerm) and label in item.term.value.labels
+        for item in waiting
+    )
 
 
 def _bottom_operand(term: BinaryTerm) -> Term | None:

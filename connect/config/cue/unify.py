@@ -125,6 +125,10 @@ class Unification(Core):
         if want < Status.FINAL:
             vertex.status = Status.PARTIAL
             return False
+        if not self.settling and (state.comprehensions or state.loops):
+            self.settling = True
+            self.progress(state)
+            self.settling = False
         if state.disjunctions and vertex.base is CYCLE and not _only_cycles(state):
             self._fail_pending(state)
             vertex.status = Status.FINAL

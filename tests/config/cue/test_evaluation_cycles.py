@@ -1,5 +1,9 @@
 """Values that refer to themselves: those that have an end, and those without."""
 
+import json
+from itertools import permutations
+from typing import Any
+
 import pytest
 
 from tests.config.cue.evaluating import exported, refusal
@@ -122,3 +126,43 @@ ENDLESS = {
 @pytest.mark.parametrize(("text", "faults"), ENDLESS.values(), ids=ENDLESS)
 def test_a_cycle_without_end(text: str, faults: list[str]) -> None:
     assert refusal(text) == faults
+
+
+SEVERAL_CLAUSES = {
+    "a clause that asks for what another inserts": (
+        ("a: {if b.k == 1 {x: 1}}", "b: {k: 1, if a.x == _|_ {y: 1}}"),
+        {"a": {"x": 1}, "b": {"k": 1}},
+    ),
+    "a clause that asks for what another does not insert": (
+        ("a: {if b.k == 2 {x: 1}}", "b: {k: 1, if a.x == _|_ {y: 1}}"),
+        {"a": {}, "b": {"k": 1, "y": 1}},
+    ),
+    "clauses that each insert only what the other has": (
+        ("a: {if b.y != _|_ {x: 1}}", "b: {if a.x != _|_ {y: 1}}"),
+        {"a": {}, "b": {}},
+    ),
+    "clauses one of which has its field": (
+        ("a: {if b.y != _|_ {x: 1}}", "b: {if a.x != _|_ {y: 1}}", "a: x: 1"),
+        {"a": {"x": 1}, "b": {"y": 1}},
+    ),
+    "clauses that each insert only what the other lacks": (
+        ("a: {if b.y == _|_ {x: 1}}", "b: {if a.x == _|_ {y: 1}}"),
+        None,
+    ),
+    "clauses that contradict each other": (
+        ("a: {if b.y != _|_ {x: 1}}", "b: {if a.x == _|_ {y: 1}}"),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "value"), SEVERAL_CLAUSES.values(), ids=SEVERAL_CLAUSES)
+def test_clauses_that_ask_for_each_others_fields_have_no_order(
+    lines: tuple[str, ...], value: Any
+) -> None:
+    for order in permutations(lines):
+        text = "\n".join(order)
+        if value is None:
+            assert any("cycle" in fault for fault in refusal(text))
+        else:
+            assert json.loads(exported(text)) == value
