@@ -11,7 +11,7 @@ taken, at any depth, in the order of their paths, except:
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +36,7 @@ from connect.config.documents import (
 )
 from connect.config.faults import nearest
 from connect.config.reading import files_within, is_absent, read_source
+from connect.config.unknown_names import besides, opened
 from connect.errors import ConfigurationError
 
 __all__ = [
@@ -282,9 +283,23 @@ def evaluate_function(
         elif root and _is_missing(file, budget):
             faults = [_missing(file), *(each for each in faults if each.path[:1] != root)]
         faults += _found_besides(whole, root, source)
+        if (without_unknown := opened(source, error.faults)) is not None:
+            # What such a name stands for may be the function itself.
+            further = (each for each in _all_faults(without_unknown, budget) if each.path)
+            faults += besides(faults, further, source)
         raise CueError(_in_order(faults)) from None
     assert isinstance(exported, dict)  # so #Function demands
     return EvaluatedFunction(source, exported, root, value)
+
+
+def _all_faults(source: Source, budget: Budget | None) -> Sequence[Fault]:
+    """Return what is wrong with a document of a function, by the schema and beyond it."""
+    try:
+        function = evaluate_function(source, budget=budget)
+    except CueError as error:
+        return error.faults
+    assert function is not None  # it need not be, only where it is optional
+    return _beyond_schema(function)
 
 
 def find_function_files(paths: Iterable[str | Path]) -> FoundFiles:
