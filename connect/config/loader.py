@@ -33,6 +33,7 @@ from connect.config.faults import nearest
 from connect.config.finding import Document, Read, find_document, read_text
 from connect.config.layers import Given
 from connect.config.redaction import is_secret, masked_message, masked_text, secret_texts
+from connect.config.unknown_names import besides, opened
 
 __all__ = [
     "Evaluated",
@@ -41,6 +42,10 @@ __all__ = [
     "evaluate_configuration",
     "load_configuration",
 ]
+
+
+def _start(fault: Fault) -> int:
+    return fault.spans[0].start if fault.spans else 0
 
 
 class _Places:
@@ -68,6 +73,11 @@ class _Places:
                 for fault in error.faults
             ]
         )
+
+    def beside(self, error: CueError, further: Sequence[Fault]) -> CueError:
+        """Return an error, as it is shown, with faults that stand behind unknown names."""
+        others = self.masked(CueError(list(besides(error.faults, further, self._shown))))
+        return CueError(sorted((*error.faults, *others.faults), key=_start))
 
     def span(self, span: Span) -> Span:
         if span.source is not self._source:
@@ -208,7 +218,15 @@ def evaluate_configuration(
     Raises:
         CueError: everything that is wrong, at its place in the document as it was written.
     """
-    expansion = expand(document.text, environment)
+    return _evaluate(document, expand(document.text, environment), budget, check_url)
+
+
+def _evaluate(
+    document: Document,
+    expansion: Expansion,
+    budget: Budget | None,
+    check_url: CheckURL | None,
+) -> Evaluated:
     # An empty document is the empty configuration, with all its defaults.
     text = expansion.text if expansion.text.strip() else "{}"
     source = Source(document.name, text)
@@ -226,6 +244,7 @@ def evaluate_configuration(
             value, root = whole, ()
         exported = value.export()
     except CueError as error:
+        known = opened(source, error.faults)
         if file is not None and root:
             meant = refined(
                 error.faults, file, CONFIGURATION, root, budget=budget, redact=is_secret
@@ -233,6 +252,10 @@ def evaluate_configuration(
             error = CueError(meant)
         shown = _Places(document.name, expansion, file, source)
         error = shown.error(error, root, whole)
+        if known is not None:
+            expansion = Expansion(expansion.original, known.text, expansion.substitutions)
+            further = _all_faults(document, expansion, budget, check_url)
+            error = shown.beside(error, further)
         spent = any(fault.kind is FaultKind.BUDGET for fault in error.faults)
         if file is not None and whole is not None and value is not None and not spent:
             given = Evaluated(document, whole, value, root, None, checked, file, check_url, shown)
@@ -243,6 +266,20 @@ def evaluate_configuration(
         raise error from None
     shown = _Places(document.name, expansion, file, source)
     return Evaluated(document, whole, value, root, exported, checked, file, check_url, shown)
+
+
+def _all_faults(
+    document: Document,
+    expansion: Expansion,
+    budget: Budget | None,
+    check_url: CheckURL | None,
+) -> Sequence[Fault]:
+    """Return what is wrong with a document, by the schema and beyond it."""
+    try:
+        decode_configuration(_evaluate(document, expansion, budget, check_url))
+    except CueError as error:
+        return error.faults
+    return ()
 
 
 def decode_configuration(given: Evaluated) -> Loaded:
@@ -299,16 +336,20 @@ def _with_schema(error: CueError, value: Value, given: Evaluated) -> CueError:
 def _in_order(error: CueError, further: Sequence[Fault]) -> CueError:
     """Return an error with further faults, except for those where there is one already.
 
-    What is wrong with a part may only be so because of what is wrong around or within it.
+    What is wrong with a part may only be so because of what is wrong around or within it. But
+    what conflicts with an incomplete value would do so with any that completes it.
     """
-    told = [fault.path for fault in error.faults]
     faults = list(error.faults)
     faults += [
         each
         for each in further
-        if not any(path[: len(each.path)] == each.path[: len(path)] for path in told)
+        if not any(
+            fault.path[: len(each.path)] == each.path[: len(fault.path)]
+            for fault in error.faults
+            if fault.kind is not FaultKind.INCOMPLETE or each.kind is FaultKind.INCOMPLETE
+        )
     ]
-    return CueError(sorted(faults, key=lambda each: each.spans[0].start if each.spans else 0))
+    return CueError(sorted(faults, key=_start))
 
 
 def _with_decoding(error: CueError, value: Value, given: Evaluated) -> CueError:

@@ -3,8 +3,11 @@
 import pytest
 
 from connect.config.cue.errors import CueError, Fault, FaultKind, path_text
+from connect.config.cue.printer import render_faults
 from connect.config.cue.source import Source, Span
+from connect.config.finding import Document, DocumentRule
 from connect.config.function_files import check_sources, evaluate_function
+from connect.config.loader import evaluate_configuration
 from connect.config.unknown_names import besides, opened
 
 
@@ -83,3 +86,33 @@ def test_a_value_that_could_be_anything_has_no_fault_of_its_own() -> None:
 def test_a_fault_of_another_kind_that_leaves_no_value_ends_it() -> None:
     text = 'import "nope"\nfunction: {id: nope.x, name: foo, nme: 1, triggers: []}'
     assert told(text) == ["", "function.name"]
+
+
+@pytest.mark.parametrize("form", ["config: {%s}", "%s", "{%s}"])
+def test_a_configuration_is_checked_behind_them(form: str) -> None:
+    text = form % (
+        "log: level: $LEVEL, log: frmat: json, eventAPI: port: 80.5, connect: timing: lease: -1"
+    )
+    document = Document("c.cue", text, DocumentRule.EXPLICIT)
+    with pytest.raises(CueError) as caught:
+        evaluate_configuration(document, environment={"LEVEL": "loud"})
+    faults = caught.value.faults
+    assert [path_text(fault.path) for fault in faults] == [
+        "log.level",
+        "log.frmat",
+        "log.frmat",
+        "eventAPI.port",
+        "connect.timing.lease",
+    ]
+    assert [fault.spans[0].start for fault in faults] == [
+        text.index(part) for part in ("$LEVEL", "frmat", "json", "80.5", "-1")
+    ]
+
+
+def test_a_secret_without_quotes_does_not_show_in_what_stands_behind_it() -> None:
+    text = '{state: service: {password: hunter2, prt: 1, host: "hunter2"}, log: level: "hunter2"}'
+    document = Document("c.cue", text, DocumentRule.EXPLICIT)
+    with pytest.raises(CueError) as caught:
+        evaluate_configuration(document, environment={})
+    assert len(caught.value.faults) > 1
+    assert "hunter2" not in render_faults(caught.value)
