@@ -8,6 +8,7 @@ import click
 from connect.cli.faults import CollectedFaults, FaultyDocument, passed_over, shown_faults
 from connect.cli.options import ServiceSettings, service_settings
 from connect.config.defined import DefinedFunctions
+from connect.errors import ConfigurationError
 from connect.reloading import FaultyInput, Given
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class GivenReader:
         with found.noted():
             service = service_settings(self._context)
         with found.noted():
-            functions, warnings, wrong = self._functions()
+            functions, warnings, wrong = self._functions(found)
         if service is not None and service.document.warning is not None and self._document:
             gone = f"the configuration {self._document} is gone"
             found.lines.append(f"{gone}; put it back, or restart the service to run without it")
@@ -99,13 +100,27 @@ class GivenReader:
         told = [warning for warning in service.warnings if warning != absent]
         return Given(service.resolved.settings, functions, (*told, *warnings), absent)
 
-    def _functions(self) -> "tuple[DefinedFunctions, tuple[str, ...], tuple[Fault, ...]]":
-        """Load definitions; return them, what to tell of them, and their faults."""
+    def _functions(
+        self, found: CollectedFaults
+    ) -> "tuple[DefinedFunctions, tuple[str, ...], tuple[Fault, ...]]":
+        """Load definitions; return them, what to tell of them, and their faults.
+
+        Args:
+            found: is told of the paths that cannot be; those that can are looked at all the same.
+        """
         if not self._paths:
             return DefinedFunctions(), (), ()
-        from connect.config.function_files import load_functions
+        from connect.config.function_files import find_function_files, load_functions
 
-        loaded = load_functions(self._paths, known=self._known)
+        try:
+            loaded = load_functions(self._paths, known=self._known)
+        except ConfigurationError:
+            paths: list[str] = []
+            for path in self._paths:
+                with found.noted():
+                    find_function_files([path])
+                    paths.append(path)
+            loaded = load_functions(paths, known=self._known)
         if not loaded.faults:
             self._known = loaded.files
         warnings = [passed_over(name) for name in loaded.skipped]

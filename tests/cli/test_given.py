@@ -156,3 +156,13 @@ def test_without_a_document_from_the_start_none_is_missed() -> None:
     reading = reader()
     reading.read()
     assert reading.read().no_document is not None
+
+
+def test_paths_that_do_not_exist_hide_no_fault_of_definitions(folder: Path) -> None:
+    (folder / "echo.cue").write_text("function: 5")
+    with pytest.raises(FaultyInput) as refused:
+        reader("--functions", "no.cue", "echo.cue", "nor.cue").read()
+    first, second, definition = refused.value.faults
+    assert first == "there is no file or directory no.cue"
+    assert second == "there is no file or directory nor.cue"
+    assert definition.startswith("echo.cue:1:11: ")
