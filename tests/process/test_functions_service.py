@@ -282,6 +282,11 @@ async def test_functions_of_the_official_sdk_are_compared_with_their_definitions
         env_id = "00000000-0000-4000-b000-000000000000"
         [app] = (await read(service, f"/v0/connect/envs/{env_id}/apps"))["data"]
         output = service.output
+        write(
+            tmp_path, "hello.cue", 'function: {id: "my-app-hello", name: "Other", triggers: []}'
+        )  # fmt: skip
+        assert (await hang_up(service))["functions"]["changed"] == ["my-app-hello"]
+        await service.wait_for_output(str(tmp_path / "hello.cue"))
     assert [one["differences"] for one in shown["my-app-hello"]["registered"]] == [[]]
     [flaky] = shown["my-app-flaky"]["registered"]
     assert flaky["app_name"] == "my-app"

@@ -35,6 +35,13 @@ async def test_the_worker_of_a_request_that_is_given_up_has_room_again(harness: 
     assert isinstance(await harness.acquire("r2"), Acquired)
 
 
+async def test_giving_up_once_more_changes_nothing(harness: Harness) -> None:
+    """Whoever got no answer from the store asks again."""
+    over = await given_up(harness)
+    await harness.store.routing.complete(ENV, "r1", WORKER, may_run=True)
+    assert await harness.acquire("r1") == Abandoned(over)
+
+
 async def test_when_its_lease_is_over_a_request_is_anybodys(harness: Harness) -> None:
     over = await given_up(harness)
     harness.now.seconds = over
