@@ -3,7 +3,7 @@
 Reader, pump, watchdog and, while its status is being written, the writer of that live and
 die together. Whoever ends the connection says why; the first reason wins. After that,
 routing to it has stopped before anything else happens; then the last words go out and the
-state is cleaned up, shielded, with deadlines.
+state is cleaned up, shielded, with deadlines; see `connect.nursery.closing`.
 """
 
 import random
@@ -445,50 +445,14 @@ class Connection:
         finally:
             self.drain_stored.set()
 
-    async def clean_up(self) -> None:
-        """Say the last words, close the socket, remove the connection from the store.
+    def release_forwards(self) -> None:
+        """Fail the Forwards that wait, now that the store shows that the connection ends."""
+        self._fail_forwards()
+        self.drain_stored.set()
 
-        Shielded, with a deadline; called once the connection's tasks are gone.
-        """
-        self.end(m.Disconnect(m.DisconnectReason.GATEWAY_STOPPED))
+    def finish(self) -> None:
+        """Note that everything is cleaned up, or that no more can be done."""
         assert self.disconnect is not None
-        try:
-            with trio.move_on_after(self.services.settings.timing.cleanup, shield=True):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._close_socket, self.disconnect)
-                    nursery.start_soon(self._clean_state)
-        finally:
-            # Whatever went wrong: others wait for this connection's end.
-            self._fail_forwards()
-            self.drain_stored.set()
-            self._note(m.Phase.CLOSED, self.disconnect.reason)
-            self.finished.set()
-
-    async def _close_socket(self, disconnect: m.Disconnect) -> None:
-        if disconnect.code is None or disconnect.by is not m.Side.GATEWAY or self.outbox.cut:
-            return
-        with trio.move_on_after(self.services.settings.timing.write):
-            try:
-                for message in self.outbox.take_control():
-                    await self.socket.send_message(message)
-            except trio_websocket.ConnectionClosed:
-                return
-            await self.socket.aclose(disconnect.code, disconnect.detail)
-
-    async def _clean_state(self) -> None:
-        joined = self.joined
-        if joined is None:
-            return
-        connections = self.services.store.connections
-        gone = replace(self.record(), status=ConnectionStatus.DISCONNECTING)
-        try:
-            try:
-                await connections.refresh(joined.env_id, gone)
-            finally:
-                # Not before: a re-route must not come back here (section 4).
-                self._fail_forwards()
-                self.drain_stored.set()
-            await connections.delete(joined.env_id, gone.id)
-        except ConnectError as error:
-            self.services.metrics.store_failures.labels("disconnect").inc()
-            self.log.warning("connection not removed from the store", error=str(error))
+        self.release_forwards()
+        self._note(m.Phase.CLOSED, self.disconnect.reason)
+        self.finished.set()

@@ -24,7 +24,7 @@ from connect.state.records import GatewayStatus
 __all__ = ["Drain"]
 
 # How many times `Timing.cleanup` a drain may last beyond `Timing.drain`: a connection that is
-# closed last takes one to store DRAINING and one to be cleaned up, and there is one to spare.
+# closed last takes one to store DRAINING, one to be cleaned up, and one to save its last replies.
 _CLEANUPS = 3
 
 # The part of `Timing.drain` in which all workers are told; the rest is each one's own.
@@ -91,7 +91,8 @@ class Drain:
         """Bring every connection to its end; return when the last is cleaned up.
 
         All of them are closed when `Timing.drain` is over, and as long is waited for the
-        store to take the replies that are kept. It returns a few `Timing.cleanup` later at
+        store to take the replies that are kept; those that have just come are saved first.
+        It returns a few `Timing.cleanup` later at
         the latest, whatever is left. Cancelled, connections stay open that have not been
         closed.
         """
@@ -101,6 +102,8 @@ class Drain:
                 looking.start_soon(self._look_for_others)
                 async with trio.open_nursery() as nursery:
                     await self._tell_all(nursery)
+                with trio.move_on_after(self._services.settings.timing.cleanup):
+                    await self._keeper.wait_saved()
                 with trio.move_on_at(self._deadline):
                     await self._keeper.wait_empty()
                 looking.cancel_scope.cancel()

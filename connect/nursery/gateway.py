@@ -15,6 +15,7 @@ import trio_websocket
 from connect import __version__
 from connect.errors import ConnectError, ForwardInDoubt, Syscode
 from connect.nursery.admission import Admission, Place
+from connect.nursery.closing import clean_up
 from connect.nursery.connection import ANSWER_WITHIN, Connection
 from connect.nursery.drain import Drain
 from connect.nursery.handshake import STORE_PATIENCE
@@ -241,7 +242,7 @@ class Gateway:
         finally:
             self.table.leave(connection)
             try:
-                await connection.clean_up()
+                await clean_up(connection, self._keeper)
             finally:
                 self._serving.pop(connection, None)
                 place.leave(connection.disconnect)

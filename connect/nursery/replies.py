@@ -64,8 +64,10 @@ class ReplyKeeper:
         self._pushes = Pushes(services)
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._bytes = 0
+        self._saving = 0
         self._filled = trio.Event()
         self._emptied = trio.Event()
+        self._saved = trio.Event()
         services.metrics.replies_kept.set_function(lambda: len(self._kept))
 
     def __len__(self) -> int:
@@ -84,6 +86,7 @@ class ReplyKeeper:
 
         Cancelled, the reply may be lost; it is not acknowledged then.
         """
+        self._saving += 1
         try:
             if self._keep_again(connection, reply):
                 return
@@ -95,6 +98,9 @@ class ReplyKeeper:
                 return
         finally:
             connection.store_slots.release(len(reply.response))
+            self._saving -= 1
+            if not self._saving:
+                self._saved.set()
         await self._settle(connection, reply, saved)
 
     async def run(self) -> None:
@@ -116,6 +122,12 @@ class ReplyKeeper:
                 else:
                     await trio.sleep(pause)
                     pause = min(2 * pause, _RETRY_MAX)
+
+    async def wait_saved(self) -> None:
+        """Return once no reply is on its way into the store; some may be kept."""
+        while self._saving:
+            self._saved = trio.Event()
+            await self._saved.wait()
 
     async def wait_empty(self) -> None:
         """Return once nothing is kept any more."""

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from connect.errors import Syscode
 from connect.nursery.admission import Place
+from connect.nursery.connection import Connection
 from connect.protocol.lifecycle import DisconnectReason
 from connect.state.records import ConnectionRecord, ConnectionStatus
 from tests.nursery.draining import another_gateway, connection_of, stored_status
@@ -82,7 +83,7 @@ async def test_a_connection_that_may_not_be_removed_is_forgotten_by_its_gateway(
 
 
 async def test_a_connection_whose_cleanup_fails_unforeseen_keeps_no_drain_waiting(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_rig() as rig:
         failures: list[BaseException] = []
@@ -96,12 +97,12 @@ async def test_a_connection_whose_cleanup_fails_unforeseen_keeps_no_drain_waitin
             except* ZeroDivisionError as group:  # the listener catches everything
                 failures.append(group)
 
-        async def fail() -> None:
+        async def fail(connection: Connection) -> None:
             raise ZeroDivisionError
 
         rig.gateway.serve_socket = serve_and_note  # type: ignore[method-assign] # see there
         worker = await rig.worker()
-        connection_of(rig, worker)._clean_state = fail  # type: ignore[method-assign] # our fault
+        monkeypatch.setattr("connect.nursery.closing._clean_state", fail)
         await worker.socket.aclose(1000, "WORKER_SHUTDOWN")
         with trio.fail_after(10):
             await rig.gateway.drain()
@@ -110,12 +111,15 @@ async def test_a_connection_whose_cleanup_fails_unforeseen_keeps_no_drain_waitin
 
 
 async def test_a_drain_ends_at_its_hard_deadline_whatever_is_left(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_rig(with_timing(drain=5, cleanup=2)) as rig:
         await rig.worker()
-        [connection] = rig.gateway.table
-        connection.clean_up = trio.sleep_forever  # type: ignore[method-assign] # it hangs
+
+        async def hang(*_: object) -> None:
+            await trio.sleep_forever()
+
+        monkeypatch.setattr("connect.nursery.gateway.clean_up", hang)
         started = trio.current_time()
         await rig.gateway.drain()
         assert trio.current_time() - started == pytest.approx(5 + 3 * 2, abs=0.1)
