@@ -59,6 +59,32 @@ async def test_a_worker_that_beats_stays(autojump_clock: MockClock) -> None:
         await trio.sleep(1000)
 
 
+async def test_a_gateway_that_stood_still_hears_its_workers_before_it_judges_them(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        await trio.sleep(1)
+        autojump_clock.jump(60)
+        await worker.heartbeat()
+        await worker.expect(Kind.GATEWAY_HEARTBEAT)
+        rig.nursery.start_soon(worker.keep_alive)
+        await trio.sleep(100)
+        assert await reasons(rig) == []
+
+
+async def test_a_worker_that_is_silent_after_its_gateway_stood_still_is_closed_an_interval_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        await trio.sleep(1)
+        autojump_clock.jump(60)
+        started = trio.current_time()
+        assert (await worker.closed())[1] == "CONSECUTIVE_HEARTBEATS_MISSED"
+        assert trio.current_time() - started == pytest.approx(10, abs=0.1)
+
+
 async def test_a_worker_that_says_nothing_is_closed_at_the_handshake_deadline(
     autojump_clock: MockClock,
 ) -> None:
