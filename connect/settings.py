@@ -164,6 +164,8 @@ class Limits:
             or an IPv6 network of 64 bits); 0 means any number.
         handshakes: connections of one gateway whose workers have not joined yet; 0 means any
             number.
+        handshakes_per_address: the former from one address, as connections_per_address counts
+            it; 0 means any number.
         handshakes_per_second: connections per second that one gateway accepts, after a burst
             of as many; 0 means any number.
         pending_sockets: sockets of one gateway whose request is not read and answered yet, and
@@ -205,6 +207,7 @@ class Limits:
     connections_per_account: int = 100_000
     connections_per_address: int = 10_000
     handshakes: int = 1000
+    handshakes_per_address: int = 500
     handshakes_per_second: int = 1000
     pending_sockets: int = 2000
     pending_sockets_per_address: int = 1000

@@ -66,6 +66,7 @@ _MAY_BE_ZERO = frozenset(
         "limits.flaps",
         "limits.functions_per_app",
         "limits.handshakes",
+        "limits.handshakes_per_address",
         "limits.handshakes_per_second",
         "limits.kept_replies",
         "limits.kept_reply_bytes",

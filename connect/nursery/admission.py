@@ -28,7 +28,7 @@ _FULL_SECONDS = 5.0
 _BUSY_SECONDS = 1.0
 
 # A flapping worker that has to wait no longer than this waits within its handshake, for
-# whose end the official SDKs wait ten seconds.
+# whose end the official SDKs wait ten seconds; one handshake of a worker is held so.
 _HOLD_SECONDS = 4.0
 
 # Between two lines in the log about one limit.
@@ -64,11 +64,13 @@ class Admission:
         self._places = 0
         self._handshakes = 0
         self._addresses: Counter[str] = Counter()
+        self._handshakes_by_address: Counter[str] = Counter()
         self._pending = 0
         self._pending_by_address: Counter[str] = Counter()
         self._lingering = 0
         self._accounts: Counter[str] = Counter()
         self._flapping = FlappingWorkers()
+        self._held: set[str] = set()
         self._tokens = float("inf")
         self._filled_at = trio.current_time()
         self._logged: dict[str, tuple[float, int]] = {}
@@ -169,6 +171,13 @@ class Admission:
                 f"this gateway has {self._handshakes} handshakes in progress, its limit",
                 _BUSY_SECONDS,
             )
+        own = limits.handshakes_per_address
+        if own and (begun := self._handshakes_by_address[address]) >= own:
+            raise self._refusal(
+                Syscode.ADDRESS_FULL,
+                f"{address} has {begun} handshakes in progress, the limit for one address",
+                _BUSY_SECONDS,
+            )
         rate = limits.handshakes_per_second
         if rate and not self._take_token(rate):
             raise self._refusal(
@@ -178,6 +187,7 @@ class Admission:
             )
         self._places += 1
         self._handshakes += 1
+        self._handshakes_by_address[address] += 1
         self._addresses[address] += 1
         return Place(self, address)
 
@@ -217,7 +227,7 @@ class Admission:
                 _FULL_SECONDS,
             )
         wait = self._flapping.wait_for(worker, settings) if settings.limits.flaps else 0.0
-        if wait > _HOLD_SECONDS:
+        if wait > _HOLD_SECONDS or (wait and worker in self._held):
             refusal = self._refusal(
                 Syscode.RECONNECTING_TOO_OFTEN,
                 f"this worker's connections keep ending within {settings.timing.stable:g} s; "
@@ -227,14 +237,20 @@ class Admission:
             refusal.retry_after = wait
             raise refusal
         self._accounts[account_id] += 1
+        if not wait:
+            return
+        self._held.add(worker)
         try:
             await trio.sleep(wait)
         except trio.Cancelled:
             self.depart(account_id)
             raise
+        finally:
+            self._held.discard(worker)
 
-    def handshake_over(self) -> None:
+    def handshake_over(self, address: str) -> None:
         self._handshakes -= 1
+        _less(self._handshakes_by_address, address)
 
     def depart(self, account_id: str) -> None:
         _less(self._accounts, account_id)
@@ -280,7 +296,7 @@ class Place:
         """Note that the worker has joined: its handshake is over."""
         if self._joined_at is None and not self._left:
             self._joined_at = trio.current_time()
-            self._admission.handshake_over()
+            self._admission.handshake_over(self._address)
 
     def leave(self, disconnect: Disconnect | None = None) -> None:
         """Give the place back.
@@ -292,7 +308,7 @@ class Place:
             return
         self._left = True
         if self._joined_at is None:
-            self._admission.handshake_over()
+            self._admission.handshake_over(self._address)
         elif disconnect is not None and disconnect.reason not in _INNOCENT:
             lived = trio.current_time() - self._joined_at
             self._admission.note_end(self._worker, lived)

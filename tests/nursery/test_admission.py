@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import trio
 from structlog.testing import capture_logs
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from connect.errors import LimitReached, Syscode
 from connect.metrics import Metrics
@@ -89,6 +89,33 @@ async def test_handshakes_in_progress_are_bounded_until_workers_have_joined(
     place.join()
     assert (door.admission.handshakes, door.admission.places) == (0, 1)
     door.enter()
+
+
+async def test_handshakes_in_progress_from_one_address_are_bounded_and_others_come_in(
+    mock_clock: MockClock,
+) -> None:
+    door = Door(handshakes_per_address=2)
+    first, second = door.enter(), door.enter()
+    refusal = door.refusal()
+    assert refusal.code == Syscode.ADDRESS_FULL
+    assert refusal.message == "192.0.2.1 has 2 handshakes in progress, the limit for one address"
+    door.enter(THERE)
+    first.join()
+    door.enter()
+    second.leave()
+    door.enter()
+    door.refusal()
+
+
+async def test_one_address_cannot_take_all_handshakes(mock_clock: MockClock) -> None:
+    door = Door()
+    limits = door.settings.limits
+    for _ in range(limits.handshakes_per_address):
+        door.enter()
+    door.refusal()
+    mock_clock.jump(1)
+    for _ in range(limits.handshakes - limits.handshakes_per_address):
+        door.enter(THERE)
 
 
 async def test_a_handshake_that_fails_makes_room_for_another(mock_clock: MockClock) -> None:
@@ -187,6 +214,7 @@ async def test_zero_is_no_limit(mock_clock: MockClock) -> None:
         connections_per_address=0,
         connections_per_account=0,
         handshakes=0,
+        handshakes_per_address=0,
         handshakes_per_second=0,
         pending_sockets=0,
         pending_sockets_per_address=0,
@@ -205,6 +233,7 @@ async def test_limits_are_on_by_default() -> None:
         limits.connections_per_account,
         limits.connections_per_address,
         limits.handshakes,
+        limits.handshakes_per_address,
         limits.handshakes_per_second,
         limits.message_bytes,
         limits.apps_per_connection,
@@ -441,3 +470,32 @@ async def test_so_many_flapping_workers_are_remembered_and_no_more(
     assert len(workers) == 3
     waits = {name: workers.wait_for(name, settings) for name in "abcd"}
     assert [name for name, wait in waits.items() if wait] == ["a", "c", "d"]
+
+
+async def test_one_handshake_of_a_flapping_worker_is_held_and_its_others_are_refused(
+    autojump_clock: MockClock,
+) -> None:
+    door = Door(flaps=1)
+    await door.flap(2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(door.worker)
+        await wait_all_tasks_blocked()
+        refusal = await door.refused()
+        assert refusal.code == Syscode.RECONNECTING_TOO_OFTEN
+        assert refusal.retry_after == pytest.approx(0.5)
+        with trio.fail_after(0.1):
+            await door.worker("another")
+        assert door.admission.handshakes == 1
+    assert door.admission.handshakes == 0
+
+
+async def test_a_flapping_worker_whose_held_handshake_was_cancelled_is_held_again(
+    autojump_clock: MockClock,
+) -> None:
+    door = Door(flaps=1)
+    await door.flap(2)
+    with trio.move_on_after(0.1):
+        await door.worker()
+    started = trio.current_time()
+    await door.worker()
+    assert trio.current_time() - started == pytest.approx(0.4)
