@@ -12,11 +12,18 @@ from connect.protocol.envelope import decode_success, encode_forward, encode_rep
 from connect.rpc.background import open_background
 from connect.rpc.bridge import Bridge
 from connect.rpc.channel import RpcChannel
-from connect.rpc.errors import CallRefused, RpcError, RpcStatus
+from connect.rpc.errors import CallFailed, CallRefused, RpcError, RpcStatus
 from connect.rpc.message_stream import ClientStream
 from connect.rpc.methods import FORWARD, REPLY
 
 __all__ = ["ChannelPool", "open_channel_pool"]
+
+# By these a gateway refuses a call before it forwards anything: the message is too large, or
+# is none that it knows. UNAVAILABLE is not among them: servers that end, and proxies, also
+# answer calls so that were under way.
+_NOT_TAKEN_UP = frozenset(
+    {RpcStatus.RESOURCE_EXHAUSTED, RpcStatus.INVALID_ARGUMENT, RpcStatus.UNIMPLEMENTED}
+)
 
 log = structlog.get_logger(__name__)
 
@@ -93,16 +100,17 @@ class ChannelPool:
         Raises:
             RpcError: whether the worker has the request is unknown: the gateway did not
                 answer, or says so by ABORTED.
+            CallRefused: the worker does not have it.
 
         Cancelling it withdraws the call; the worker may have the request nonetheless.
         """
-        answer = await self.call(
-            host,
-            port,
-            FORWARD,
-            encode_forward(connection_id, request, tell_doubt=True),
-            timeout=timeout,
-        )
+        asked = encode_forward(connection_id, request, tell_doubt=True)
+        try:
+            answer = await self.call(host, port, FORWARD, asked, timeout=timeout)
+        except CallFailed as error:
+            if error.status in _NOT_TAKEN_UP:
+                raise CallRefused(error.status, error.message) from error
+            raise
         return _success(answer, FORWARD)
 
     async def reply(self, host: str, port: int, response: bytes) -> bool:

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from connect.errors import ConnectError, Syscode, SyscodeError, TryLater
 
-__all__ = ["CallRefused", "PeerUnreachable", "RpcError", "RpcStatus", "rpc_error"]
+__all__ = ["CallFailed", "CallRefused", "PeerUnreachable", "RpcError", "RpcStatus", "rpc_error"]
 
 
 class RpcStatus(IntEnum):
@@ -49,6 +49,10 @@ class RpcError(ConnectError):
 
     def __str__(self) -> str:
         return f"{self.status.name}: {self.message}"
+
+
+class CallFailed(RpcError):
+    """A call that the server answered with an error of its own."""
 
 
 class CallRefused(RpcError):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote, unquote
 
-from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.errors import CallFailed, RpcError, RpcStatus
 
 __all__ = [
     "OK_TRAILERS",
@@ -147,7 +147,8 @@ def read_answer(
         lost: why the stream ended before its answer was complete, if it did.
 
     Raises:
-        RpcError: the server's own, or what is wrong with its answer.
+        CallFailed: the server's own error.
+        RpcError: what is wrong with its answer.
     """
     first = dict(headers or ())
     last = first if trailers is None else dict(trailers)
@@ -171,4 +172,4 @@ def read_answer(
     pushback = last.get(_PUSHBACK, b"")
     # A server may also say "never", by a number below 0.
     retry_after = int(pushback) / 1000 if _MILLISECONDS.fullmatch(pushback) else None
-    raise RpcError(known, text or known.name, retry_after=retry_after)
+    raise CallFailed(known, text or known.name, retry_after=retry_after)

@@ -9,8 +9,9 @@ from trio.testing import MockClock
 from connect.protocol.envelope import decode_forward, decode_reply, encode_success
 from connect.rpc.bridge import Bridge
 from connect.rpc.channels import ChannelPool, open_channel_pool
-from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.errors import CallFailed, CallRefused, RpcError, RpcStatus
 from connect.rpc.methods import FORWARD, REPLY
+from tests.rpc.loopback import LOCALHOST, serving
 
 
 class FakeChannel:
@@ -129,6 +130,50 @@ async def test_forward_raises_when_the_gateway_is_unreachable() -> None:
     async with open_channel_pool(bridge()) as pool:
         with pytest.raises(RpcError):
             await pool.forward("peer", 1, "conn-1", b"", timeout=1)
+
+
+async def _failure_of_a_forward(answer: RpcError) -> RpcError:
+    bridge = FakeBridge()
+    bridge.answer = answer
+    async with open_channel_pool(bridge()) as pool:
+        with pytest.raises(RpcError) as caught:
+            await pool.forward("peer", 1, "conn-1", b"", timeout=1)
+    assert (caught.value.status, caught.value.message) == (answer.status, answer.message)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "status",
+    [RpcStatus.RESOURCE_EXHAUSTED, RpcStatus.INVALID_ARGUMENT, RpcStatus.UNIMPLEMENTED],
+)
+async def test_a_forward_that_the_gateway_does_not_take_up_is_refused(status: RpcStatus) -> None:
+    assert isinstance(await _failure_of_a_forward(CallFailed(status, "no")), CallRefused)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CallFailed(RpcStatus.UNAVAILABLE, "the server is closing"),
+        CallFailed(RpcStatus.ABORTED, "in doubt"),
+        CallFailed(RpcStatus.INTERNAL, "internal error"),
+        RpcError(RpcStatus.RESOURCE_EXHAUSTED, "the answer is too large"),
+        RpcError(RpcStatus.UNIMPLEMENTED, "compressed messages are not supported"),
+    ],
+)
+async def test_a_forward_that_the_worker_may_have_is_not_refused(answer: RpcError) -> None:
+    assert not isinstance(await _failure_of_a_forward(answer), CallRefused)
+
+
+async def test_a_request_that_is_too_large_for_the_gateway_is_refused() -> None:
+    async def forward(data: bytes) -> bytes:
+        raise AssertionError("it does not get there")
+
+    async with (
+        serving({FORWARD: forward}, max_message_bytes=1000) as (bridge, channel, _),
+        open_channel_pool(bridge) as pool,
+    ):
+        with pytest.raises(CallRefused, match="RESOURCE_EXHAUSTED: "):
+            await pool.forward(LOCALHOST, channel._port, "conn-1", b"x" * 2000, timeout=5)
 
 
 async def test_forward_raises_when_the_answer_is_malformed() -> None:

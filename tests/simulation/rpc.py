@@ -16,7 +16,7 @@ import trio
 from connect.errors import MalformedMessage, StoreUnavailable
 from connect.rpc import framing
 from connect.rpc.bridge import RpcHandler, StreamHandler
-from connect.rpc.errors import CallRefused, PeerUnreachable, RpcError, RpcStatus
+from connect.rpc.errors import CallFailed, CallRefused, PeerUnreachable, RpcError, RpcStatus
 from connect.rpc.message_stream import Receiver, StreamSession
 from connect.rpc.send_queue import SendQueue
 from tests.simulation.network import End, Network, Refused
@@ -222,7 +222,7 @@ class _Channel:
             finally:
                 self._drop(end)
             if isinstance(answer, RpcError):
-                raise answer
+                raise CallFailed(answer.status, answer.message)
             return bytes(answer)
         raise RpcError(RpcStatus.DEADLINE_EXCEEDED, f"no answer to {path} in time")
 
