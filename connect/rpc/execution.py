@@ -144,13 +144,13 @@ class Execution:
     async def extend_lease(self, request: pb.ExtendLeaseRequest) -> LeaseAnswer:
         """Extend the worker's lease, for a gateway that cannot as it has lost the store.
 
-        When the store does not answer here either, the lease goes on as it is: for that long
+        When the store does not do it here either, the lease goes on as it is: for that long
         the request is given to nobody else.
         """
         timing = self._parts.timing
         asked = trio.current_time()
         result: ExtendResult | None = None
-        with suppress(StoreUnavailable), trio.move_on_after(timing.extend_lease / 4):
+        with suppress(ConnectError), trio.move_on_after(timing.extend_lease / 4):
             result = await self._parts.store.leases.extend(
                 self.env_id,
                 self.request_id,
@@ -411,7 +411,7 @@ class Execution:
     async def _poll(self) -> None:
         """Look for the reply in the buffer: its push may have been lost."""
         response: bytes | None = None
-        with self._until_reply(), suppress(StoreUnavailable):
+        with self._until_reply(), suppress(ConnectError):
             response = await self._parts.store.responses.get(self.env_id, self.request_id)
         if response is not None:
             self.deliver(response)
@@ -419,7 +419,7 @@ class Execution:
     async def _lease_expired(self) -> bool | None:
         """Return whether the lease is expired or gone; None if that cannot be known now."""
         state: LeaseState | None = None
-        with self._until_reply(), suppress(StoreUnavailable):
+        with self._until_reply(), suppress(ConnectError):
             state = await self._parts.store.leases.state(self.env_id, self.request_id)
         return None if state is None else state is not LeaseState.LEASED
 

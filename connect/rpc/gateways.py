@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from connect.errors import StoreUnavailable
+from connect.errors import ConnectError
 from connect.rpc.methods import DEFAULT_GATEWAY_PORT
 from connect.settings import Timing
 from connect.state.records import GatewayRecord, GatewayStatus
@@ -105,7 +105,7 @@ class GatewayTable:
         return frozenset(map(_address, self._gateways.values()))
 
     async def refresh(self) -> None:
-        """Read the table; while the store is unavailable, the last one stays."""
+        """Read the table; while the store does not tell it, the last one stays."""
         async with self._reading:
             await self._read()
 
@@ -132,7 +132,7 @@ class GatewayTable:
         self._reads += 1
         try:
             gateways = await self._store.all()
-        except StoreUnavailable as error:
+        except ConnectError as error:
             if not self._outage:
                 log.warning("gateway table not refreshed", reason=str(error))
             self._outage = True

@@ -145,17 +145,17 @@ _EXTENDED = ExtendResult(ExtendOutcome.EXTENDED, "lease-2")
 class FakeLeases:
     """States from a list; the last one repeats."""
 
-    states: list[LeaseState | StoreUnavailable] = field(default_factory=lambda: [LeaseState.LEASED])
+    states: list[LeaseState | ConnectError] = field(default_factory=lambda: [LeaseState.LEASED])
     checks: list[float] = field(default_factory=list)
     delay: float = 0
-    extension: ExtendResult | StoreUnavailable = _EXTENDED
+    extension: ExtendResult | ConnectError = _EXTENDED
     extended: list[tuple[str, str, str, str, float, bool]] = field(default_factory=list)
 
     async def state(self, env_id: str, request_id: str) -> LeaseState:
         self.checks.append(trio.current_time())
         await trio.sleep(self.delay)
         state = self.states[min(len(self.checks), len(self.states)) - 1]
-        if isinstance(state, StoreUnavailable):
+        if isinstance(state, ConnectError):
             raise state
         return state
 
@@ -171,7 +171,7 @@ class FakeLeases:
     ) -> ExtendResult:
         await trio.sleep(self.delay)
         self.extended.append((env_id, request_id, lease_id, instance_id, seconds, limited))
-        if isinstance(self.extension, StoreUnavailable):
+        if isinstance(self.extension, ConnectError):
             raise self.extension
         return self.extension
 
@@ -182,7 +182,7 @@ class FakeResponses:
 
     buffered: bytes | None = None
     available_at: float = 0
-    error: StoreUnavailable | None = None
+    error: ConnectError | None = None
     polls: list[float] = field(default_factory=list)
 
     async def get(self, env_id: str, request_id: str) -> bytes | None:
@@ -195,7 +195,7 @@ class FakeResponses:
 @dataclass
 class FakeGateways:
     records: list[GatewayRecord] = field(default_factory=lambda: [gateway()])
-    error: StoreUnavailable | None = None
+    error: ConnectError | None = None
     reads: int = 0
 
     async def all(self) -> list[GatewayRecord]:

@@ -4,10 +4,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connect.errors import StoreUnavailable, Syscode
+from connect.errors import ConnectError, StoreUnavailable, Syscode
 from connect.rpc import RpcError
 from connect.rpc.errors import CallRefused, RpcStatus
 from connect.settings import Limits, Timing
+from connect.state.commands import CommandError
 from connect.state.records import GatewayStatus
 from connect.state.store import (
     Abandoned,
@@ -30,6 +31,7 @@ from tests.rpc.fakes import (
 )
 
 UNAVAILABLE = StoreUnavailable("gone")
+REFUSED = CommandError("NOPERM this user has no permissions")
 OURS = [(REQUEST_ID, "worker-1")]
 
 
@@ -324,12 +326,13 @@ async def test_a_lease_extended_within_the_grace_is_awaited_further(
         assert (await execute_with_reply(rig, 60)).body == b"done"
 
 
-async def test_an_unavailable_store_is_never_taken_for_an_expired_lease(
-    autojump_clock: MockClock,
+@pytest.mark.parametrize("error", [UNAVAILABLE, REFUSED])
+async def test_a_store_that_does_not_tell_is_never_taken_for_an_expired_lease(
+    error: ConnectError, autojump_clock: MockClock
 ) -> None:
     async with open_rig(route()) as rig:
-        rig.store.leases.states = [UNAVAILABLE]
-        rig.store.responses.error = UNAVAILABLE
+        rig.store.leases.states = [error]
+        rig.store.responses.error = error
         assert (await execute_with_reply(rig, 100)).body == b"done"
 
 

@@ -1,12 +1,14 @@
 """The table of gateways."""
 
+import pytest
 import structlog
 import trio
 from trio.testing import MockClock
 
-from connect.errors import StoreUnavailable
+from connect.errors import ConnectError, StoreUnavailable
 from connect.rpc.gateways import GatewayTable, LiveGateways
 from connect.settings import Timing
+from connect.state.commands import CommandError
 from connect.state.records import GatewayStatus
 from tests.rpc.fakes import NOW, FakeGateways, gateway
 
@@ -63,13 +65,14 @@ async def test_the_table_is_read_again_at_its_interval(autojump_clock: MockClock
     assert store.reads == 3
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("down"), CommandError("NOPERM")])
 async def test_the_last_table_outlasts_an_outage_that_is_logged_once(
-    autojump_clock: MockClock,
+    error: ConnectError, autojump_clock: MockClock
 ) -> None:
     store = FakeGateways([gateway("a")])
     gateways = table(store)
     await gateways.refresh()
-    store.error = StoreUnavailable("down")
+    store.error = error
     with structlog.testing.capture_logs() as logs:
         await gateways.refresh()
         await gateways.refresh()

@@ -1,0 +1,90 @@
+"""An executor extends a worker's lease for a gateway that has lost the store."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from connect.errors import ConnectError, StoreUnavailable, Syscode, SyscodeError
+from connect.protocol.messages.connect import v1 as pb
+from connect.rpc.frames import LeaseAnswer
+from connect.state.commands import CommandError
+from connect.state.store import ExtendOutcome, ExtendResult, LeaseState
+from tests.rpc.fakes import ENV, REQUEST_ID, Rig, execute_with_reply, open_rig, request, route
+
+ASKED = pb.ExtendLeaseRequest(
+    env_id=ENV, request_id=REQUEST_ID, lease_id="lease-1", instance_id="worker-1", limited=True
+)
+
+
+async def _answer(rig: Rig, asked: pb.ExtendLeaseRequest = ASKED) -> LeaseAnswer:
+    """Ask while the request is in progress."""
+    answers = []
+
+    async def ask() -> None:
+        await trio.sleep(1)
+        answers.append(await rig.executor.extend_lease(asked))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await execute_with_reply(rig, 10)
+    return answers[0]
+
+
+async def test_the_store_extends_it(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        assert await _answer(rig) == LeaseAnswer(in_progress=True, lease_id="lease-2")
+        assert rig.store.leases.extended == [(ENV, REQUEST_ID, "lease-1", "worker-1", 20.0, True)]
+
+
+async def test_what_the_store_does_not_extend_is_extended_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.leases.extension = ExtendResult(ExtendOutcome.NOT_LEASED)
+        assert await _answer(rig) == LeaseAnswer(in_progress=True, lease_id="")
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("down"), CommandError("NOPERM")])
+async def test_what_the_store_cannot_extend_goes_on_as_it_is(
+    error: ConnectError, autojump_clock: MockClock
+) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.leases.extension = error
+        assert await _answer(rig) == LeaseAnswer(in_progress=True, lease_id="lease-1")
+
+
+async def test_what_goes_on_as_it_is_is_not_taken_for_expired(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig, trio.open_nursery() as nursery:
+        rig.store.leases.extension = StoreUnavailable("down")
+        rig.store.leases.states = [LeaseState.EXPIRED]
+
+        async def ask_once() -> None:
+            await trio.sleep(4)
+            await rig.executor.extend_lease(ASKED)
+
+        nursery.start_soon(ask_once)
+        with pytest.raises(SyscodeError, match=Syscode.WORKER_STOPPED_RESPONDING):
+            await rig.executor.execute(request())
+        assert trio.current_time() > 4 + 20
+
+
+async def test_a_request_that_is_not_in_progress_is_not_answered_for(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        other = pb.ExtendLeaseRequest(env_id="env-2", request_id=REQUEST_ID, lease_id="lease-1")
+        told = [await rig.executor.extend_lease(ASKED), await _answer(rig, other)]
+        assert told == [LeaseAnswer(in_progress=False)] * 2
+        assert rig.store.leases.extended == []
+
+
+async def test_a_request_that_is_answered_meanwhile_is_not_in_progress(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.leases.delay = 1.2
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(execute_with_reply, rig, 2)
+            await trio.sleep(1.5)
+            answer = await rig.executor.extend_lease(ASKED)
+        assert not answer.in_progress
