@@ -144,7 +144,7 @@ def test_everything_that_cannot_be_is_told_at_once(given: Given) -> None:
         "CONNECT_ROLES",
         "CONNECT_API_PORT",
         "CONNECT_TIMING_DRAIN",
-        "there is no file no.cue",
+        "there is no file or directory no.cue",
     ]
 
 

@@ -32,14 +32,14 @@ class TestMatch:
         )
 
     def test_what_a_terminal_would_obey_is_escaped(self, run: Run) -> None:
-        name = "a\x1b[2J\u202e\r\n"
+        name = "a\u202e"
         function = {"id": name, "name": "N", "triggers": [{"event": "b"}]}
         write("defs/order.cue", json.dumps(function))
-        answer = run("match", "-", "defs/order.cue", stdin=json.dumps({"name": name}).encode())
-        shown = "a\\x1b[2J\\u202e\\r\\n"
+        answer = run("match", "-", "defs/order.cue", stdin=json.dumps({"name": "\x1b[2J"}).encode())
+        shown = "a\\u202e"
         assert answer.out == (
             f"not started  {shown} (defs/order.cue): it waits for 'b'\n"
-            f"{shown} starts 0 of 1 function\n"
+            "\\x1b[2J starts 0 of 1 function\n"
         )
 
     def test_json_tells_the_same(self, run: Run) -> None:

@@ -49,9 +49,9 @@ class TestNext:
         assert answer.out == "* * * * *\n  never again\n"
 
     def test_what_a_terminal_would_obey_is_escaped(self, run: Run) -> None:
-        function = {"id": "\x1b[2J", "name": "F", "triggers": []}
+        function = {"id": "a\u202e", "name": "F", "triggers": []}
         answer = run("next", "-", stdin=json.dumps(function).encode())
-        assert answer.err == "\\x1b[2J has no cron triggers\n"
+        assert answer.err == "a\\u202e has no cron triggers\n"
 
     def test_a_function_without_schedule_says_so(self, run: Run) -> None:
         answer = run("next", "-", stdin=REFUND.encode())
