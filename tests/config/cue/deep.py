@@ -120,6 +120,9 @@ NESTED: dict[str, Deep] = {
         'import "list"\na: list.Contains([b], b)\nb: '
         + "[{c: " * ((levels - 3) // 3) + "1" + "}]" * ((levels - 3) // 3)
     ),
+    "what a function hands on": lambda levels: (
+        'import "list"\na: list.Take(b, 1)\nb: ' + "[" * (levels - 1) + "1" + "]" * (levels - 1)
+    ),
     "what is written as JSON": lambda levels: (
         'import "encoding/json"\na: json.Marshal(b)\nb: '
         + "[" * (levels - 1) + "1" + "]" * (levels - 1)
@@ -142,6 +145,7 @@ CHAINED: dict[str, Deep] = {
     "lists": _chained("aI: [aJ]", "aI: 1"),
     "definitions": _chained("#aI: #aJ", "#aI: {b: 1}"),
     "definitions that embed": _chained("#aI: {#aJ, bI: 1}", "#aI: {b: 1}"),
+    "definitions that only embed": _chained("#aI: {#aJ}", "#aI: {b: 1}"),
     "definitions with a field": _chained("#aI: {b: #aJ}", "#aI: {c: 1}"),
     "definitions that are extended": _chained("#aI: #aJ & {bI?: 1}", "#aI: {...}"),
     "hidden fields": _chained("_aI: _aJ", "_aI: 1", "a: _a0"),

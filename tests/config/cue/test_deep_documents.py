@@ -82,6 +82,11 @@ def test_a_chain_may_be_longer_than_the_stack(deep: Deep) -> None:
     assert not starved(with_frames_left(LEFT, lambda: messages(text)))
 
 
+def test_a_struct_may_be_closed_by_a_chain_longer_than_the_stack() -> None:
+    text = CHAINED["definitions that only embed"](LEFT)
+    assert with_frames_left(LEFT, lambda: told(text, LARGE)) == ()
+
+
 @pytest.mark.parametrize("kind", sorted(NESTED.keys() - MULTIPLY))
 def test_a_larger_budget_allows_for_deeper_nesting(kind: str) -> None:
     text = NESTED[kind](FAR)
