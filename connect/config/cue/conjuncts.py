@@ -129,6 +129,8 @@ class Conjuncts(Core):
             above = above or link is env.level
             if link.vertex is found:
                 if not above:
+                    if state.vertex.home is not state.vertex:
+                        state.cyclic = True  # a disjunct that says only what it is one of
                     return
                 cyclic = state.cyclic = True
                 break

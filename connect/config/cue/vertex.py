@@ -14,6 +14,8 @@ from connect.config.cue.closedness import CloseInfo, CloseTree
 from connect.config.cue.environment import Env
 from connect.config.cue.errors import Path
 from connect.config.cue.lattice import (
+    LIST,
+    STRUCT,
     Bottom,
     Bound,
     Code,
@@ -370,8 +372,13 @@ class State:
 
     @property
     def endless(self) -> bool:
-        """Tell whether an operand, all of which comes from itself, is no atom."""
-        return self.cyclic and not self.non_cyclic and self.scalar is None
+        """Tell whether an operand, all of which comes from itself, may be a struct or list."""
+        return (
+            self.cyclic
+            and not self.non_cyclic
+            and self.scalar is None
+            and bool(self.kind & (LIST | STRUCT))
+        )
 
     @property
     def done(self) -> bool:

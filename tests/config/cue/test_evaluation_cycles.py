@@ -42,6 +42,13 @@ CYCLES = {
         '{"a":"B"}',
     ),
     "an alternative that needs itself beside a default": ("a: *1 | (a + 0)", '{"a":1}'),
+    "a hidden default that is the value itself": ("_a: *_a | null\nb: _a", '{"b":null}'),
+    "a definition that is itself or a struct": ("#a: #a | {x: 1}\nb: #a", '{"b":{"x":1}}'),
+    "defaults that are each other": (
+        "_a: *_b | 1\n_b: *_a | 2\nc: _a\nd: _b",
+        '{"c":2,"d":1}',
+    ),
+    "a hidden product of itself, which nothing asks for": ("_a: (<3 & _a) * 2\nb: 1", '{"b":1}'),
     "a condition on a sibling": ("a: {if a.x > 0 {y: 1}, x: 1}", '{"a":{"x":1,"y":1}}'),
     "a loop in a field over the struct around it": (
         "a: {x: {for k, v in a {(k): 1}}}",
