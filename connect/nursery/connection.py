@@ -22,6 +22,7 @@ from connect.nursery.health import StoreAway
 from connect.nursery.outbox import Outbox
 from connect.nursery.services import Services
 from connect.nursery.slots import StoreSlots
+from connect.nursery.stream import WorkerStream
 from connect.nursery.sync import register_again
 from connect.protocol import machine as m
 from connect.protocol.lifecycle import Transition
@@ -57,6 +58,7 @@ class Connection:
         services: the gateway's surroundings.
         background: a nursery that outlives the connection, for replies being saved.
         place: the connection's place among those of its gateway.
+        stream: what is below the socket, if its writes are to be watched.
 
     Attributes:
         joined: what the handshake made of the worker; None before.
@@ -77,12 +79,14 @@ class Connection:
         services: Services,
         background: trio.Nursery,
         place: Place,
+        stream: WorkerStream | None = None,
     ) -> None:
         limits = services.settings.limits
         self.socket = socket
         self.services = services
         self.background = background
         self.place = place
+        self.stream = stream
         self.machine = m.ConnectionMachine()
         self.outbox = Outbox(
             max_messages=limits.outbox_messages,
@@ -427,6 +431,22 @@ class Connection:
             self._answer_heartbeats()
 
     # Ending
+
+    def end_stalled_write(self) -> None:
+        """End the connection if a write to its socket takes longer than it may.
+
+        `pump` does that for its own; this sees those of the WebSocket library, too.
+        """
+        if self.stream is None:
+            return
+        if trio.current_time() - self.stream.write_began > self.services.settings.timing.write:
+            self.write_stalled()
+
+    def write_stalled(self) -> None:
+        """End the connection without a close frame, for which there is no room on the wire."""
+        self.outbox.write_cut()
+        self.machine.write_stalled()
+        self.end(m.Disconnect(m.DisconnectReason.WRITE_STALLED, "write timed out"))
 
     async def hand_over(self) -> None:
         """Store DRAINING, and release the Forwards that wait for it; see `Drain`.

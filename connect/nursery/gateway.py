@@ -24,6 +24,7 @@ from connect.nursery.pump import pump
 from connect.nursery.reader import read
 from connect.nursery.replies import ReplyKeeper
 from connect.nursery.services import Services
+from connect.nursery.stream import WorkerStream
 from connect.nursery.table import ConnectionTable
 from connect.nursery.watchdog import watch
 from connect.protocol.lifecycle import (
@@ -131,7 +132,7 @@ class Gateway:
                 self._background = background
                 background.start_soon(services.health.watch, self._probe)
                 background.start_soon(self._keeper.run)
-                background.start_soon(self._answer_late_heartbeats)
+                background.start_soon(self._look_at_connections)
                 self._mark(GatewayStatus.ACTIVE)
                 stored = await self._beat()
                 task_status.started()
@@ -163,11 +164,13 @@ class Gateway:
         services = self.services
         await services.store.responses.delete(services.settings.tenant.env_id, services.gateway_id)
 
-    async def _answer_late_heartbeats(self) -> None:
+    async def _look_at_connections(self) -> None:
+        """Do each second what needs no task of its own in every connection."""
         while True:
             await trio.sleep(ANSWER_WITHIN)
             for connection in self.table:
                 connection.answer_late_heartbeats()
+                connection.end_stalled_write()
 
     def _mark(self, status: GatewayStatus) -> None:
         """Have the gateway's record say so, from the next beat on."""
@@ -213,19 +216,23 @@ class Gateway:
             )
 
     async def serve_socket(
-        self, socket: trio_websocket.WebSocketConnection, place: Place | None = None
+        self,
+        socket: trio_websocket.WebSocketConnection,
+        place: Place | None = None,
+        stream: WorkerStream | None = None,
     ) -> None:
         """Serve one accepted WebSocket until its connection has ended.
 
         Args:
             place: its place in `admission`, which is given back; a new one when None.
+            stream: what is below it; without it, nobody sees writes of the library's own.
 
         Cancelled, the connection is still cleaned up, within `Timing.cleanup`.
         """
         services = self.services
         assert self._background is not None, "the gateway is not running"
         place = self.admission.enter("") if place is None else place
-        connection = Connection(socket, services, self._background, place)
+        connection = Connection(socket, services, self._background, place, stream)
         services.metrics.connections_opened.inc()
         self._serving[connection] = None
         try:

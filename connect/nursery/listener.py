@@ -24,6 +24,7 @@ from connect.nursery.addresses import (
 )
 from connect.nursery.admission import Place
 from connect.nursery.gateway import Gateway
+from connect.nursery.stream import WorkerStream
 
 __all__ = ["SUBPROTOCOL", "serve_gateway"]
 
@@ -89,7 +90,7 @@ async def _await_upgrade(
     stream: trio.SocketStream,
     ready: Callable[[], str | None],
     trusted: Sequence[Network],
-) -> "tuple[_Prefixed, Place] | None":
+) -> tuple[WorkerStream, Place] | None:
     """Do as `_read_upgrade` does, if there is room to wait for the request, and in time."""
     peer = _peer(stream)
 
@@ -114,7 +115,7 @@ async def _await_upgrade(
 
 async def _read_upgrade(
     stream: trio.SocketStream, ready: Callable[[], str | None], enter: "_Enter"
-) -> "tuple[_Prefixed, Place] | None":
+) -> tuple[WorkerStream, Place] | None:
     """Return the stream for the WebSocket library, None if the request was answered here.
 
     With it comes the connection's place, which the caller gives back. What was parsed of
@@ -125,7 +126,7 @@ async def _read_upgrade(
     if answer is None:
         assert isinstance(head, _Head)
         try:
-            return _Prefixed(stream, head.raw), enter(head)
+            return WorkerStream(stream, head.raw), enter(head)
         except LimitReached as refusal:
             answer = _limited(refusal)
     await stream.send_all(answer.encode())
@@ -141,14 +142,14 @@ def _peer(stream: trio.SocketStream) -> str:
 
 
 async def _serve_websocket(
-    gateway: Gateway, stream: trio.SocketStream, upgrade: "_Prefixed", place: Place
+    gateway: Gateway, stream: trio.SocketStream, upgrade: WorkerStream, place: Place
 ) -> None:
     socket = None
     async with trio.open_nursery() as nursery:
         with trio.move_on_after(gateway.services.settings.timing.handshake):
             socket = await _accept(gateway, nursery, upgrade)
         if socket is not None:
-            await gateway.serve_socket(socket, place)
+            await gateway.serve_socket(socket, place, upgrade)
         nursery.cancel_scope.cancel()
     with gateway.admission.lingering() as may:
         if may:
@@ -156,7 +157,7 @@ async def _serve_websocket(
 
 
 async def _accept(
-    gateway: Gateway, nursery: trio.Nursery, upgrade: "_Prefixed"
+    gateway: Gateway, nursery: trio.Nursery, upgrade: WorkerStream
 ) -> trio_websocket.WebSocketConnection:
     limit = gateway.services.settings.limits.message_bytes
     request = await trio_websocket.wrap_server_stream(
@@ -291,28 +292,3 @@ def _refusal(head: _Head) -> _Answer | None:
             "(header Sec-WebSocket-Protocol)\n",
         )
     return None
-
-
-class _Prefixed(trio.abc.Stream):
-    """A stream whose first bytes have been read already."""
-
-    def __init__(self, stream: trio.SocketStream, prefix: bytes) -> None:
-        self._stream = stream
-        self._prefix = prefix
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        if self._prefix:
-            await trio.lowlevel.checkpoint()
-            data, self._prefix = self._prefix, b""
-            return data
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        """Leave the closing to the stream's owner, who lingers first."""
-        await trio.lowlevel.checkpoint()

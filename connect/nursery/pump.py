@@ -4,7 +4,6 @@ import trio
 import trio_websocket
 
 from connect.nursery.connection import Connection
-from connect.protocol.lifecycle import Disconnect, DisconnectReason
 
 __all__ = ["pump"]
 
@@ -32,9 +31,7 @@ async def pump(connection: Connection) -> None:
                 )
                 return
         if scope.cancelled_caught:
-            connection.outbox.write_cut()
-            connection.machine.write_stalled()
-            connection.end(Disconnect(DisconnectReason.WRITE_STALLED, "write timed out"))
+            connection.write_stalled()
             return
         connection.outbox.write_ended()
         del message  # not held while the next one is awaited

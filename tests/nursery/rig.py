@@ -18,6 +18,7 @@ from connect.nursery.health import StoreHealth
 from connect.nursery.listener import SUBPROTOCOL
 from connect.nursery.registration import Registration
 from connect.nursery.services import Services
+from connect.nursery.stream import WorkerStream
 from connect.protocol.envelope import decode_message, encode_message
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens
@@ -164,12 +165,13 @@ class Rig:
         return Peer(socket, ours)
 
     async def _serve(self, stream: trio.abc.Stream, max_message_size: int) -> None:
+        below = WorkerStream(stream)
         async with trio.open_nursery() as nursery:
             request = await trio_websocket.wrap_server_stream(
-                nursery, stream, max_message_size=max_message_size
+                nursery, below, max_message_size=max_message_size
             )
             socket = await request.accept(subprotocol=SUBPROTOCOL)
-            await self.gateway.serve_socket(socket)
+            await self.gateway.serve_socket(socket, stream=below)
             nursery.cancel_scope.cancel()
         await trio.aclose_forcefully(stream)
 

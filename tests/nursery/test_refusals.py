@@ -7,7 +7,6 @@ import trio_websocket
 from trio.testing import MockClock
 
 from connect.errors import Syscode
-from connect.nursery.admission import Place
 from connect.nursery.connection import Connection
 from connect.protocol.lifecycle import DisconnectReason
 from connect.state.records import ConnectionRecord, ConnectionStatus
@@ -90,10 +89,10 @@ async def test_a_connection_whose_cleanup_fails_unforeseen_keeps_no_drain_waitin
         serve = rig.gateway.serve_socket
 
         async def serve_and_note(
-            socket: trio_websocket.WebSocketConnection, place: Place | None = None
+            socket: trio_websocket.WebSocketConnection, *_: object, **__: object
         ) -> None:
             try:
-                await serve(socket, place)
+                await serve(socket)
             except* ZeroDivisionError as group:  # the listener catches everything
                 failures.append(group)
 

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from connect.errors import Syscode
 from connect.protocol.lifecycle import DisconnectReason
 from connect.state.records import ConnectionStatus
+from tests.nursery.draining import connection_of
 from tests.nursery.rig import ENV, Kind, Peer, Rig, open_rig, request_bytes, with_limits
 
 
@@ -135,6 +136,42 @@ async def test_a_worker_that_does_not_read_is_closed_at_the_write_deadline(
         assert not await rig.gateway.forward(worker.connection_id, "r1", request_bytes("r1"))
         assert trio.current_time() - started == pytest.approx(5)
         await connection.finished.wait()
+        assert await reasons(rig) == [DisconnectReason.WRITE_STALLED]
+
+
+class FullPipe(trio.abc.Stream):
+    """A stream whose peer sends and doesn't read."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.sleep_forever()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.sleep_forever()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def test_a_worker_that_pings_and_does_not_read_is_closed_at_the_write_deadline(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig, bystander(rig):
+        worker = await rig.worker()
+        connection = connection_of(rig, worker)
+        assert connection.stream is not None
+        connection.stream._stream = FullPipe(connection.stream._stream)
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.socket.ping)  # its pong is written by the library
+            await connection.finished.wait()
+            nursery.cancel_scope.cancel()
+        assert 5 <= trio.current_time() - started <= 6.1
         assert await reasons(rig) == [DisconnectReason.WRITE_STALLED]
 
 
