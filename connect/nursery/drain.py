@@ -201,6 +201,8 @@ class Drain:
         Args:
             deadline: the latest moment (Trio clock) to close it at.
         """
+        # The drain may have been given up since this task was started.
+        await trio.lowlevel.checkpoint_if_cancelled()
         if not connection.ending:
             self._told[connection] = None
             self._times_told += 1

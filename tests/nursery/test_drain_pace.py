@@ -56,6 +56,19 @@ async def test_a_gateway_activated_in_the_same_moment_stays_active(
         assert not connection_of(rig, worker).ending
 
 
+async def test_a_gateway_activated_in_the_same_moment_goes_on_with_handshakes(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        peer = await rig.dial()
+        await peer.expect(Kind.GATEWAY_HELLO)
+        rig.gateway.start_drain()
+        await rig.gateway.activate()
+        await trio.sleep(1)
+        await peer.send(Kind.WORKER_CONNECT, bytes(rig.hello()))
+        await peer.expect(Kind.GATEWAY_CONNECTION_READY)
+
+
 async def test_activating_releases_a_forward_to_a_worker_that_was_told(
     autojump_clock: MockClock,
 ) -> None:
