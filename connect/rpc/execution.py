@@ -260,7 +260,10 @@ class Execution:
                 # Compared with what was routed among: the table may be newer by now.
                 if self._parts.gateways.live() == self._routed_among:
                     await self._parts.gateways.look_again()
-                if self._parts.gateways.live() == self._routed_among:
+                # Or it has been seen that what there was may come back.
+                if self._parts.gateways.live() == self._routed_among and not self._may_come_back(
+                    outcome.reason
+                ):
                     raise SyscodeError(*_NO_ROUTE[outcome.reason])
             else:
                 raise SyscodeError(*_NO_ROUTE[outcome.reason])

@@ -54,13 +54,15 @@ class GatewayTable:
         self._recovery_seconds = timing.worker_heartbeat
         self._recovered_at = -float("inf")
         self._left_out: dict[str, float] = {}
+        self._any_alive = False
 
     @property
     def recovering(self) -> bool:
-        """Whether the store has been away until a moment ago.
+        """Whether the store has been away, or the clock been set, until a moment ago.
 
         Gateways and connections that could not write their heartbeats, or whose records are
-        lost, then appear again one after the other, within a heartbeat of the workers.
+        lost or seem old, then appear again one after the other, within a heartbeat of the
+        workers.
         """
         return self._outage or (trio.current_time() - self._recovered_at < self._recovery_seconds)
 
@@ -84,16 +86,15 @@ class GatewayTable:
 
     def live(self) -> LiveGateways:
         """Return the gateways that may get requests now (Connect protocol, section 5)."""
-        oldest_ms = (self._now() - self._longest_silence) * 1000
-        live = [
-            gateway
-            for gateway in self._gateways.values()
-            if gateway.last_heartbeat_ms >= oldest_ms and not self._is_left_out(gateway.id)
-        ]
+        live = [gateway for gateway in self._alive() if not self._is_left_out(gateway.id)]
         return LiveGateways(
             tuple(g.id for g in live if g.status is GatewayStatus.ACTIVE),
             tuple(g.id for g in live if g.status is GatewayStatus.DRAINING),
         )
+
+    def _alive(self) -> list[GatewayRecord]:
+        oldest_ms = (self._now() - self._longest_silence) * 1000
+        return [g for g in self._gateways.values() if g.last_heartbeat_ms >= oldest_ms]
 
     def address(self, gateway_id: str) -> tuple[str, int] | None:
         """Return host and port of the gateway's RPC, None if it is not in the table."""
@@ -142,6 +143,11 @@ class GatewayTable:
             self._recovered_at = trio.current_time()
         self._outage = False
         self._gateways = {gateway.id: gateway for gateway in gateways}
+        any_alive = bool(self._alive())
+        if self._gateways and self._any_alive and not any_alive:
+            log.warning("the heartbeats of all gateways are old at once: was the clock set?")
+            self._recovered_at = trio.current_time()
+        self._any_alive = any_alive
         self._left_out = {
             gateway_id: until
             for gateway_id, until in self._left_out.items()

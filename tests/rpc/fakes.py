@@ -310,6 +310,7 @@ async def open_rig(
     forward: Forward = acknowledge,
     timing: Timing | None = None,
     limits: Limits | None = None,
+    now: Callable[[], float] = lambda: NOW,
 ) -> AsyncIterator[Rig]:
     store = FakeStore()
     store.routing.outcomes = list(outcomes) or [NoRoute(NoRouteReason.NONE_HEALTHY)]
@@ -319,9 +320,7 @@ async def open_rig(
         limits=limits or Limits(),
         listen=Listen(host="127.0.0.1", executor_rpc_port=0, advertise_host="executor-1"),
     )
-    async with Executor(
-        store, settings=settings, now=lambda: NOW, bridge=cast(Bridge, bridge)
-    ) as executor:
+    async with Executor(store, settings=settings, now=now, bridge=cast(Bridge, bridge)) as executor:
         yield Rig(executor, store, bridge)
 
 

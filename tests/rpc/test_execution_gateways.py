@@ -7,7 +7,16 @@ from connect.errors import Syscode
 from connect.rpc.errors import CallRefused, PeerUnreachable, RpcStatus
 from connect.settings import Limits, Timing
 from connect.state.store import NoRoute, NoRouteReason
-from tests.rpc.fakes import Rig, execute_with_reply, failing, gateway, open_rig, request, route
+from tests.rpc.fakes import (
+    NOW,
+    Rig,
+    execute_with_reply,
+    failing,
+    gateway,
+    open_rig,
+    request,
+    route,
+)
 
 DEAD, ALIVE = gateway("gw-1"), gateway("gw-2", ip="10.0.0.2")
 NONE_HEALTHY = NoRoute(NoRouteReason.NONE_HEALTHY)
@@ -100,6 +109,18 @@ async def test_a_gateway_that_refuses_is_asked_again(autojump_clock: MockClock) 
         await execute_with_reply(rig, 1)
         again = rig.store.routing.acquired[1]
         assert (again.gateways, again.excluded) == (("gw-1",), ("conn-1",))
+
+
+async def test_gateways_that_seem_dead_as_the_clock_was_set_are_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    step = 0.0
+
+    async with open_rig(NONE_HEALTHY, NONE_HEALTHY, route(1), now=lambda: NOW + step) as rig:
+        await trio.sleep(3)
+        step = 3600.0
+        assert (await execute_with_reply(rig, 5)).body == b"done"
+        assert [asked.gateways for asked in rig.store.routing.acquired] == [()] * 3
 
 
 async def test_a_request_that_no_gateway_took_is_completed(autojump_clock: MockClock) -> None:

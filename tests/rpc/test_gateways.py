@@ -159,3 +159,37 @@ async def test_a_gateway_that_is_gone_is_not_left_out_any_more(autojump_clock: M
     await store.delete("a")
     await gateways.refresh()
     assert not gateways.leaves_out
+
+
+async def test_gateways_whose_heartbeats_are_old_at_once_are_about_to_come_back(
+    autojump_clock: MockClock,
+) -> None:
+    """The clock was set, or each of them has gone; at the next heartbeats that is known."""
+    now = [NOW]
+    gateways = GatewayTable(
+        FakeGateways([gateway("a"), gateway("b")]), timing=Timing(), now=lambda: now[0]
+    )
+    await gateways.refresh()
+    told = [gateways.recovering]
+    now[0] += 60
+    for seconds in (0, 5, 5.1):
+        await trio.sleep(seconds)
+        await gateways.refresh()
+        told.append(gateways.recovering)
+    assert told == [False, True, True, False]
+
+
+async def test_one_gateway_of_two_whose_heartbeat_is_old_is_dead() -> None:
+    store = FakeGateways([gateway("a"), gateway("b")])
+    gateways = table(store)
+    await gateways.refresh()
+    store.records = [gateway("a"), gateway("b", last_heartbeat_ms=0)]
+    await gateways.refresh()
+    assert not gateways.recovering
+
+
+async def test_old_records_of_gateways_are_no_sign_of_a_clock_that_was_set() -> None:
+    gateways = table(FakeGateways([gateway("a", last_heartbeat_ms=0)]))
+    await gateways.refresh()
+    await gateways.refresh()
+    assert not gateways.recovering
