@@ -20,6 +20,7 @@ from connect.rpc.errors import CallRefused, PeerUnreachable, RpcError
 from connect.rpc.execution_parts import ExecutionParts
 from connect.rpc.frames import LeaseAnswer
 from connect.rpc.gateways import LiveGateways
+from connect.rpc.lease_watch import LeaseWatch
 from connect.state.leases import lease_id_at
 from connect.state.store import (
     Abandoned,
@@ -29,7 +30,6 @@ from connect.state.store import (
     AlreadyLeased,
     Buffered,
     ExtendResult,
-    LeaseState,
     NoRouteReason,
 )
 
@@ -105,6 +105,13 @@ class Execution:
         # Until then it is given to nobody else, whatever the store says of its lease.
         self._vouched_until = -math.inf
         self._failed = False
+        self._lease = LeaseWatch(
+            parts.store.leases,
+            self.env_id,
+            self.request_id,
+            lasts=parts.timing.lease,
+            now=parts.now,
+        )
 
     def join(self) -> bool:
         """Count one more caller; False if the request is being withdrawn or handed over."""
@@ -394,7 +401,9 @@ class Execution:
                 next_poll = trio.current_time() + poll_interval
             if self._reply is not None or now < ends:
                 continue
-            expired = await self._lease_expired()
+            expired: bool | None = None
+            with self._until_reply():
+                expired = await self._lease.is_over()
             next_check = trio.current_time() + timing.extend_lease
             if expired is False or now < self._vouched_until:
                 grace_end = None
@@ -418,13 +427,6 @@ class Execution:
             response = await self._parts.store.responses.get(self.env_id, self.request_id)
         if response is not None:
             self.deliver(response)
-
-    async def _lease_expired(self) -> bool | None:
-        """Return whether the lease is expired or gone; None if that cannot be known now."""
-        state: LeaseState | None = None
-        with self._until_reply(), suppress(ConnectError):
-            state = await self._parts.store.leases.state(self.env_id, self.request_id)
-        return None if state is None else state is not LeaseState.LEASED
 
     async def _wait(self, until: float) -> bool:
         """Wait for the reply; return whether it is here."""

@@ -6,15 +6,14 @@ from typing import Protocol
 
 from connect.rpc.cleanup import Cleanup
 from connect.rpc.gateways import GatewayTable
+from connect.rpc.lease_watch import LeaseReader
 from connect.settings import Limits, Timing
-from connect.state.store import ExtendResult, GatewayStore, LeaseState, RoutingStore
+from connect.state.store import ExtendResult, GatewayStore, RoutingStore
 
 __all__ = ["ExecutionParts", "ExecutorLeases", "ExecutorStore", "ForwardChannels", "ResponseReader"]
 
 
-class ExecutorLeases(Protocol):
-    async def state(self, env_id: str, request_id: str) -> LeaseState: ...
-
+class ExecutorLeases(LeaseReader, Protocol):
     async def extend(
         self,
         env_id: str,

@@ -11,7 +11,7 @@ from connect.state.keys import Keys, worker_hash
 from connect.state.records import LeaseRecord
 from connect.state.store import AlreadyLeased, ExtendOutcome, ExtendResult, LeaseState
 
-__all__ = ["RedisLeaseStore", "lease_id_at", "lease_ms"]
+__all__ = ["RedisLeaseStore", "expired_by", "lease_id_at", "lease_ms"]
 
 _LEASE = load_script("lease")
 _EXTEND = load_script("extend")
@@ -36,7 +36,8 @@ def lease_ms(seconds: float, timing: Timing) -> int:
     return int((timing.longest_function + max(0.0, seconds)) * 1000)
 
 
-def _expired_by(lease_id: str, now_ms: int) -> bool:
+def expired_by(lease_id: str, now_ms: int) -> bool:
+    """Whether a lease is over; one whose id is no ULID is."""
     try:
         return ULID.from_str(lease_id).milliseconds <= now_ms
     except ValueError:
@@ -117,7 +118,7 @@ class RedisLeaseStore:
             return LeaseState.NONE
         if lease is None:
             return LeaseState.NONE
-        if _expired_by(lease.id, int(self.now() * 1000)):
+        if expired_by(lease.id, int(self.now() * 1000)):
             return LeaseState.EXPIRED
         return LeaseState.LEASED
 

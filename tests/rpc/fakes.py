@@ -16,7 +16,8 @@ from connect.rpc.bridge import DEFAULT_MAX_MESSAGE_BYTES, Bridge, RpcHandler
 from connect.rpc.errors import RpcError, RpcStatus
 from connect.rpc.message_stream import ClientStream
 from connect.settings import Limits, Listen, Settings, Timing
-from connect.state.records import GatewayRecord, GatewayStatus
+from connect.state.leases import lease_id_at
+from connect.state.records import GatewayRecord, GatewayStatus, LeaseRecord
 from connect.state.store import (
     Acquired,
     AcquireOutcome,
@@ -31,6 +32,7 @@ from connect.state.store import (
 ENV = "env-1"
 REQUEST_ID = "01REQUEST"
 NOW = 1_700_000_000.0
+_LONG_AFTER = 1_800_000_000_000  # unix ms
 
 Forward = Callable[[str, bytes], Awaitable[bool]]
 """What a gateway does with a request: takes connection id and request."""
@@ -143,21 +145,32 @@ _EXTENDED = ExtendResult(ExtendOutcome.EXTENDED, "lease-2")
 
 @dataclass
 class FakeLeases:
-    """States from a list; the last one repeats."""
+    """States from a list; the last one repeats.
+
+    Attributes:
+        never_extended: whether a lease that is found is always the same.
+    """
 
     states: list[LeaseState | ConnectError] = field(default_factory=lambda: [LeaseState.LEASED])
     checks: list[float] = field(default_factory=list)
+    never_extended: bool = False
     delay: float = 0
     extension: ExtendResult | ConnectError = _EXTENDED
     extended: list[tuple[str, str, str, str, float, bool]] = field(default_factory=list)
 
-    async def state(self, env_id: str, request_id: str) -> LeaseState:
+    async def get(self, env_id: str, request_id: str) -> LeaseRecord | None:
         self.checks.append(trio.current_time())
         await trio.sleep(self.delay)
         state = self.states[min(len(self.checks), len(self.states)) - 1]
         if isinstance(state, ConnectError):
             raise state
-        return state
+        if state is LeaseState.NONE:
+            return None
+        until = _LONG_AFTER if state is LeaseState.LEASED else 0
+        lease_id = lease_id_at(until)
+        if self.never_extended:
+            lease_id = lease_id[:10] + "0" * 16
+        return LeaseRecord(id=lease_id, executor_host="executor-1", executor_port=9999)
 
     async def extend(
         self,

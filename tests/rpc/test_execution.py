@@ -9,6 +9,7 @@ from connect.rpc import RpcError
 from connect.rpc.errors import CallRefused, RpcStatus
 from connect.settings import Limits, Timing
 from connect.state.commands import CommandError
+from connect.state.encoding import BadRecord
 from connect.state.records import GatewayStatus
 from connect.state.store import (
     Abandoned,
@@ -302,6 +303,30 @@ async def test_an_expired_or_missing_lease_without_reply_fails_after_the_grace(
         rig.store.leases.states = [state]
         assert await failing(rig) == Syscode.WORKER_STOPPED_RESPONDING
         assert trio.current_time() == pytest.approx(10)
+
+
+async def test_a_lease_that_nobody_extends_is_over_though_its_end_is_far_away(
+    autojump_clock: MockClock,
+) -> None:
+    """As its end is when the clock is set back."""
+    async with open_rig(route()) as rig:
+        rig.store.leases.never_extended = True
+        assert await failing(rig) == Syscode.WORKER_STOPPED_RESPONDING
+        timing = Timing()
+        assert trio.current_time() == pytest.approx(
+            timing.extend_lease + timing.lease + timing.lease_grace
+        )
+
+
+async def test_a_lease_that_is_extended_is_awaited_however_long(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        assert (await execute_with_reply(rig, 1000)).body == b"done"
+
+
+async def test_a_lease_that_cannot_be_read_is_over(autojump_clock: MockClock) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.leases.states = [BadRecord("lease", "no JSON")]
+        assert await failing(rig) == Syscode.WORKER_STOPPED_RESPONDING
 
 
 async def test_a_reply_within_the_grace_is_taken(autojump_clock: MockClock) -> None:
