@@ -40,6 +40,9 @@ _COMING_BACK_PER_SECOND = 4.0
 # then the way back. After Redis was away for a minute, gateways end their connections.
 _UNNOTICED = 60.0
 
+# An executor reads the table of gateways once a second, and knows then that it could not.
+_KNOWN = 1.0
+
 # A lease of 20 s without a holder, its grace, and the time between two looks at it (5 s each).
 _LEASE_RUNS_OUT = 30.0
 
@@ -65,7 +68,8 @@ def _store_is_away(facts: Facts, call: Call) -> bool:
 
 
 def _nobody_is_healthy(facts: Facts, call: Call) -> bool:
-    return _is_confused(facts, call) or not any(
+    # Who asks after Redis was away waits until the records of those who are there are new again.
+    return _is_confused(facts, call, after_redis=_KNOWN) or not any(
         _remains(facts, call, worker) for worker in facts.limits
     )
 
@@ -134,12 +138,17 @@ def _amid(facts: Facts, call: Call, aftermath: Callable[[Faulty], float]) -> Ite
     )
 
 
-def _is_confused(facts: Facts, call: Call) -> bool:
-    """Whether the executor of a call may not know, or not reach, what there is."""
+def _is_confused(facts: Facts, call: Call, *, after_redis: float = _UNNOTICED) -> bool:
+    """Whether the executor of a call may not know, or not reach, what there is.
+
+    Args:
+        after_redis: for how long after Redis was away, in seconds.
+    """
     executor = node_of(call.executor)
     return any(
-        _is_of_redis(fault)
-        or (executor in fault.places and fault.kind not in (FaultKind.KILL, FaultKind.RESTART))
+        call.began <= fault.until + after_redis
+        if _is_of_redis(fault)
+        else executor in fault.places and fault.kind not in (FaultKind.KILL, FaultKind.RESTART)
         for fault in _amid(facts, call, _until_workers_are_back)
     )
 

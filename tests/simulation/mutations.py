@@ -20,6 +20,7 @@ from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.cleanup import Cleanup
 from connect.rpc.execution import Execution
 from connect.rpc.executor_streams import ExecutorStreams
+from connect.settings import Limits, Settings
 from connect.state import leases, responses, routing
 from connect.state.capacity import RedisCapacityStore
 from connect.state.commands import Script
@@ -169,6 +170,15 @@ def _end_without_a_drain() -> AbstractContextManager[object]:
     return mock.patch.object(Gateway, "drain", nothing)
 
 
+def _give_up_at_the_first_refusal() -> AbstractContextManager[object]:
+    once = Settings(limits=Limits(forward_attempts=1))
+    return mock.patch("tests.simulation.run.Settings", return_value=once)
+
+
+def _wait_for_nobody() -> AbstractContextManager[object]:
+    return mock.patch.object(Execution, "_may_come_back", return_value=False)
+
+
 def _edit(module: object, name: str, old: str, new: str) -> AbstractContextManager[object]:
     """Change a script in one place."""
     script: Script = getattr(module, name)
@@ -305,6 +315,44 @@ def _lost_workers(seed: int) -> Plan:
     )
 
 
+def _restarted_workers(seed: int) -> Plan:
+    """Requests as a worker ends in good order, while another one stays."""
+    rng = random.Random(f"{seed} restarted workers")
+    plan = make_plan(seed)
+    moments = (10.0, 30.0)
+    return replace(
+        plan,
+        shape=Shape(gateways=1, executors=1, concurrency=(None, None)),
+        faults=tuple(
+            Fault(kind=FaultKind.RESTART, at=at, seconds=0.2, node="wk-0") for at in moments
+        ),
+        demands=tuple(
+            replace(
+                _long(demand, rng),
+                at=rng.choice(moments) + rng.uniform(-0.05, 0.05),
+                seconds=rng.uniform(0.0, 1.0),
+            )
+            for demand in plan.demands
+        ),
+    )
+
+
+def _redis_away(seed: int) -> Plan:
+    """Requests after Redis was away for so long that all records are old."""
+    rng = random.Random(f"{seed} away")
+    plan = make_plan(seed)
+    kind = rng.choice((FaultKind.REFUSING, FaultKind.HANGING))
+    return replace(
+        plan,
+        shape=Shape(gateways=1, executors=1, concurrency=(None, None)),
+        faults=(Fault(kind=kind, at=10.0, seconds=25.0),),
+        demands=tuple(
+            replace(_long(demand, rng), at=rng.uniform(36.5, 45.0), seconds=rng.uniform(0.0, 1.0))
+            for demand in plan.demands
+        ),
+    )
+
+
 def _long(demand: Demand, rng: random.Random) -> Demand:
     return replace(demand, seconds=rng.uniform(25, 45), patience=None, twice_after=None)
 
@@ -355,6 +403,14 @@ MUTATIONS = {
     ),
     "a gateway ends without a drain": Mutation(
         apply=_end_without_a_drain, breaks="failures have causes", plan=_restarted_gateway
+    ),
+    "a request that one worker does not take is offered to no other": Mutation(
+        apply=_give_up_at_the_first_refusal,
+        breaks="failures have causes",
+        plan=_restarted_workers,
+    ),
+    "workers that are about to come back are not waited for": Mutation(
+        apply=_wait_for_nobody, breaks="failures have causes", plan=_redis_away
     ),
     "workers go on without a lease": Mutation(
         apply=_work_on_without_a_lease, breaks="nothing runs twice at once", plan=_lost_workers

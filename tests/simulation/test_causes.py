@@ -217,3 +217,14 @@ def test_another_executor_that_is_asked_meanwhile_takes_the_lease() -> None:
     other = CallStarted(at=110, request="r", call=2, executor="ex-1.4")
     assert excused(STOPPED, other)
     assert not excused(UNHEALTHY, other)
+
+
+@pytest.mark.parametrize("kind", OF_REDIS)
+def test_whoever_asks_after_redis_was_away_waits_for_the_workers(kind: FaultKind) -> None:
+    assert excused(UNHEALTHY, fault(kind, at=70, until=FROM - 0.9))
+    assert not excused(UNHEALTHY, fault(kind, at=70, until=FROM - 1.1))
+
+
+@pytest.mark.parametrize("kind", OF_REDIS)
+def test_workers_may_be_full_for_a_while_after_redis_was_away(kind: FaultKind) -> None:
+    assert excused(CAPACITY, fault(kind, at=70, until=FROM - 20), limits=(1, 1))
