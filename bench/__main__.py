@@ -1,4 +1,4 @@
-"""``scripts/bench [requests|redis|state|all|soak|cue]``: measure and print."""
+"""``scripts/bench [requests|redis|state|all|soak|cue|drain]``: measure and print."""
 
 import sys
 import time
@@ -10,7 +10,9 @@ import trio
 from rich.console import Console
 
 from bench.cue import cue
+from bench.drain import drain
 from bench.machine import describe_machine, measure_noise
+from bench.options import Numbers
 from bench.redis_calls import measure_redis_calls
 from bench.redis_server import start_redis
 from bench.requests import RequestsPlan, measure_row
@@ -37,21 +39,6 @@ class _Rows(click.ParamType[tuple[RowPlan, ...]]):
             return tuple(RowPlan.parse(text) for text in str(value).split(","))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-class _Numbers(click.ParamType[tuple[int, ...]]):
-    name = "NUMBERS"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        try:
-            numbers = tuple(int(text) for text in str(value).split(","))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if min(numbers) < 1:
-            self.fail(f"{min(numbers)} is not a number of connections", param, ctx)
-        return numbers
 
 
 @click.command()
@@ -94,7 +81,7 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 )
 @click.option(
     "--connections",
-    type=_Numbers(),
+    type=Numbers(),
     default=DEFAULT_CONNECTIONS,
     show_default=True,
     help="Connections of an app that `state` is measured with, separated by commas.",
@@ -128,7 +115,7 @@ def main(
     `requests`: requests per second, latencies, CPU and Redis calls per request.
     `redis`: what a call through our Redis client costs, against redis-py's.
     `state`: what routing costs with many connections, and what they take in Redis.
-    `soak` and `cue` have options of their own: see `soak --help`, `cue --help`.
+    `soak`, `cue` and `drain` have options of their own: see `soak --help` and so on.
 
     Progress goes to stderr. The exit code is 1 if a request failed, or a process did.
     """
@@ -213,13 +200,27 @@ def _progress() -> Callable[[str], None]:
 
 
 def run() -> None:
-    """Run the command that the arguments name."""
-    if sys.argv[1:2] == ["soak"]:
-        soak(args=sys.argv[2:], prog_name="scripts/soak")
-    elif sys.argv[1:2] == ["cue"]:
-        cue(args=sys.argv[2:], prog_name="scripts/bench cue")
-    else:
-        main(prog_name="scripts/bench")
+    """Run the command that the arguments name; Ctrl-C ends it without a traceback."""
+    interrupted = False
+    try:
+        _run_command()
+    except* KeyboardInterrupt:
+        interrupted = True
+    if interrupted:
+        click.echo("Aborted!", err=True)
+        sys.exit(1)
+
+
+def _run_command() -> None:
+    match sys.argv[1:2]:
+        case ["soak"]:
+            soak(args=sys.argv[2:], prog_name="scripts/soak")
+        case ["cue"]:
+            cue(args=sys.argv[2:], prog_name="scripts/bench cue")
+        case ["drain"]:
+            drain(args=sys.argv[2:], prog_name="scripts/bench drain")
+        case _:
+            main(prog_name="scripts/bench")
 
 
 if __name__ == "__main__":

@@ -53,11 +53,19 @@ class Child:
 
     async def ask(self, question: dict[str, Any], *, seconds: float) -> dict[str, Any]:
         """Send a question and return the answer; see `listen`."""
+        await self.say(question)
+        return await self.listen(seconds=seconds)
+
+    async def say(self, said: dict[str, Any]) -> None:
+        """Send something that is not answered at once.
+
+        Raises:
+            ChildFailed: it has ended.
+        """
         try:
-            await self._stdin.send_all(json.dumps(question).encode() + b"\n")
+            await self._stdin.send_all(json.dumps(said).encode() + b"\n")
         except trio.BrokenResourceError as error:
             raise ChildFailed(self.module, "has ended") from error
-        return await self.listen(seconds=seconds)
 
     async def listen(self, *, seconds: float) -> dict[str, Any]:
         """Return what the child says next.

@@ -19,7 +19,7 @@ from bench.work import APP_NAME
 from connect.harness import RunningService, start_service
 from connect.settings import DEVELOPMENT_ENV_ID
 
-__all__ = ["RequestsPlan", "measure_row", "shares", "wait_until_served"]
+__all__ = ["RequestsPlan", "find_app", "measure_row", "shares", "wait_until_served"]
 
 _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -132,11 +132,21 @@ async def wait_until_served(http: httpx.AsyncClient, api_url: str, workers: int)
             if ready >= workers:
                 break
             await trio.sleep(_POLL_SECONDS)
-        apps = (await http.get(f"{base}/apps")).raise_for_status().json()["data"]
-        for app in apps:
-            if app["name"] == APP_NAME:
-                return str(app["id"])
+        return await find_app(http, api_url)
     raise ChildFailed("bench.worker_process", f"did not get {workers} connections ready")
+
+
+async def find_app(http: httpx.AsyncClient, api_url: str) -> str:
+    """Return the id of the app that the workers have registered.
+
+    Raises:
+        ChildFailed: they have not.
+    """
+    url = f"{api_url}/v0/connect/envs/{DEVELOPMENT_ENV_ID}/apps"
+    for app in (await http.get(url)).raise_for_status().json()["data"]:
+        if app["name"] == APP_NAME:
+            return str(app["id"])
+    raise ChildFailed("bench.worker_process", f"registered no app {APP_NAME!r}")
 
 
 async def _measure(system: _System, plan: RequestsPlan, row: RowPlan) -> RequestRow:

@@ -1,7 +1,8 @@
 """Child process: an executor that is given requests at a steady rate, answered or not.
 
 Says ``{"ready": true}`` once it is open. Asked ``{"rate": R, "seconds": S}`` it begins R
-requests in each second for S seconds, and says what became of them.
+requests in each second for S seconds, and says what became of them. Where the seconds are
+null it begins them until it is asked anything else, or its stdin ends.
 """
 
 import argparse
@@ -10,6 +11,7 @@ from array import array
 from collections import Counter
 from dataclasses import asdict
 from functools import partial
+from itertools import count
 from typing import Any
 
 import trio
@@ -45,11 +47,12 @@ async def execute_at_rate(redis_url: str, app_id: str) -> None:
 
 
 async def _run(
-    executor: Executor, requests: Requests, rate: float, seconds: float
+    executor: Executor, requests: Requests, rate: float, seconds: float | None
 ) -> dict[str, Any]:
     took = array("d")
     errors: Counter[str] = Counter()
-    in_flight = 0
+    asked = in_flight = 0
+    beginning = trio.CancelScope()
 
     async def call() -> None:
         nonlocal in_flight
@@ -66,17 +69,25 @@ async def _run(
         finally:
             in_flight -= 1
 
-    count = max(1, round(rate * seconds))
+    async def stop_when_asked() -> None:
+        await wait_to_be_asked()
+        beginning.cancel()
+
     begin = trio.current_time()
     async with trio.open_nursery() as nursery:
-        for number in range(count):
-            await trio.sleep_until(begin + number / rate)
-            if in_flight < _MOST_IN_FLIGHT:
-                nursery.start_soon(call)
-            else:
-                errors["not begun"] += 1
+        numbers = count() if seconds is None else range(max(1, round(rate * seconds)))
+        if seconds is None:
+            nursery.start_soon(stop_when_asked)
+        with beginning:
+            for number in numbers:
+                await trio.sleep_until(begin + number / rate)
+                asked += 1
+                if in_flight < _MOST_IN_FLIGHT:
+                    nursery.start_soon(call)
+                else:
+                    errors["not begun"] += 1
     return {
-        "asked": count,
+        "asked": asked,
         "answered": len(took),
         "errors": dict(errors),
         "latency_ms": asdict(summarize(took or [0.0])),
