@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
-from connect.errors import StoreUnavailable
+from connect.errors import ConnectError, StoreUnavailable
 from connect.nursery.connection import Connection
 from connect.nursery.pushes import Pushes
 from connect.nursery.services import Services
@@ -44,12 +44,14 @@ class _Kept:
     Attributes:
         connection: the one to acknowledge it over: where it came from last.
         running: whether its worker was known to run the request when it came.
+        since: when it was kept, on the Trio clock.
         times: how often it came there, each to be acknowledged.
     """
 
     connection: Connection
     reply: ReplyReceived
     running: bool
+    since: float
     times: int = 1
 
 
@@ -77,9 +79,10 @@ class ReplyKeeper:
     async def keep(self, connection: Connection, reply: ReplyReceived) -> None:
         """Save a reply, acknowledge it to the worker, and push it to its executor.
 
-        While the store is away the reply is kept, to be saved by `run`. It is dropped if
-        as much is kept already as may; there is no acknowledgement then, and the worker
-        flushes it over HTTP. Gives back one of the connection's store slots.
+        While the store is away, or refuses, the reply is kept, to be saved by `run`. It is
+        dropped if as much is kept already as may, or if the store has refused it for
+        `Timing.store_outage`; there is no acknowledgement then, and the worker flushes it
+        over HTTP. Gives back one of the connection's store slots.
 
         A reply to a request that is over is acknowledged, and nothing else; one to a request
         that another worker has changes nothing, and is not acknowledged.
@@ -93,7 +96,7 @@ class ReplyKeeper:
             running = connection.runs(reply.fields.request_id)
             try:
                 saved = await self._save(connection, reply, running=running)
-            except StoreUnavailable:
+            except ConnectError:
                 self._hold(connection, reply, running=running)
                 return
         finally:
@@ -140,6 +143,16 @@ class ReplyKeeper:
             saved = await self._save(kept.connection, kept.reply, running=kept.running)
         except StoreUnavailable:
             return
+        except ConnectError as error:
+            patience = self._services.settings.timing.store_outage
+            if trio.current_time() - kept.since < patience:
+                self._kept[key] = self._kept.pop(key)  # one that is refused holds up no others
+                return
+            self._services.metrics.replies.labels("not_saved").inc()
+            kept.connection.log.error(
+                "reply not saved", request_id=kept.reply.fields.request_id, error=str(error)
+            )
+            saved = None
         del self._kept[key]
         self._bytes -= len(kept.reply.response)
         if not self._kept:
@@ -174,7 +187,7 @@ class ReplyKeeper:
             )
             return
         replies.labels("kept").inc()
-        self._kept[_key(connection, reply)] = _Kept(connection, reply, running)
+        self._kept[_key(connection, reply)] = _Kept(connection, reply, running, trio.current_time())
         self._bytes += size
         self._filled.set()
 
@@ -184,6 +197,7 @@ class ReplyKeeper:
         """Save a reply; None if that went wrong in a way that trying again does not mend.
 
         Raises:
+            ConnectError: the store refused, and may do so for a while only.
             StoreUnavailable: the store did not answer, or is known to be away.
         """
         services = self._services
@@ -200,7 +214,7 @@ class ReplyKeeper:
                     instance_id=joined.connection.instance_id,
                     running=running,
                 )
-        except StoreUnavailable as error:
+        except ConnectError as error:
             connection.log.debug("reply not saved yet", request_id=request_id, error=str(error))
             raise
         except Exception:  # the last resort: one reply is left to be flushed

@@ -1,5 +1,7 @@
 """The state store refuses commands, which is no outage: it answers, but does not do them."""
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
@@ -9,9 +11,10 @@ from trio.testing import MockClock
 from connect.errors import Syscode
 from connect.nursery.connection import Connection
 from connect.protocol.lifecycle import DisconnectReason
+from connect.state.commands import CommandError
 from connect.state.records import ConnectionRecord, ConnectionStatus
 from tests.nursery.draining import another_gateway, connection_of, stored_status
-from tests.nursery.rig import Kind, open_rig, request_bytes, with_timing
+from tests.nursery.rig import ENV, Kind, open_rig, request_bytes, with_timing
 
 
 async def test_a_gateway_whose_heartbeat_is_refused_goes_on_and_beats_again(
@@ -154,3 +157,47 @@ async def test_a_task_of_a_connection_that_fails_unforeseen_ends_it_with_1011(
         await trio.sleep(1)
         [closed] = rig.gateway.closed_connections()
         assert closed.disconnect.reason is DisconnectReason.INTERNAL_ERROR
+
+
+async def test_a_reply_that_is_refused_is_saved_and_acknowledged_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        rig.nursery.start_soon(worker.keep_alive)
+        await rig.lease("r1")
+        rig.outages.refused = {"save"}
+        await worker.reply("r1")
+        await trio.sleep(8)
+        rig.outages.refused.clear()
+        await worker.expect(Kind.WORKER_REPLY_ACK)
+        assert await rig.store.responses.get(ENV, "r1") is not None
+
+
+async def test_a_reply_that_is_refused_for_good_holds_up_no_other_and_is_given_up(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        await rig.lease("r1", "r2")
+        responses = rig.services.store.responses
+        save = responses.save
+
+        async def refuse_one(env_id: str, request_id: str, *args: Any, **options: Any) -> object:
+            if request_id == "r1":
+                raise CommandError("WRONGTYPE")
+            return await save(env_id, request_id, *args, **options)
+
+        responses.save = refuse_one  # type: ignore[method-assign,assignment] # one bad key
+        rig.outages.refused = {"save"}
+        await worker.reply("r1")
+        await worker.reply("r2")
+        await trio.sleep(3)
+        rig.outages.refused.clear()
+        await trio.sleep(3)
+        assert await rig.store.responses.get(ENV, "r2") is not None
+        assert rig.gateway.describe()["replies_kept"] == 1
+        rig.nursery.start_soon(worker.keep_alive)
+        await trio.sleep(60)
+        assert rig.gateway.describe()["replies_kept"] == 0
+        assert rig.services.metrics.replies.labels("not_saved")._value.get() == 1
