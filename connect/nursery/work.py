@@ -3,7 +3,7 @@
 import trio
 from ulid import ULID
 
-from connect.errors import StoreUnavailable
+from connect.errors import ConnectError, StoreUnavailable
 from connect.nursery.connection import Connection
 from connect.protocol.envelope import ExtendLeaseFields, encode_extend_ack, encode_message
 from connect.protocol.machine import ExtendLease, Send
@@ -42,7 +42,7 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
     try:
         async with connection.extending(fields.request_id):
             lease_id, outcome = await _extend(connection, fields)
-    except StoreUnavailable as error:
+    except ConnectError as error:
         services.metrics.store_failures.labels("extend_lease").inc()
         if not _must_stop(connection, fields):
             connection.log.warning(
@@ -76,7 +76,7 @@ async def _extend(connection: Connection, fields: ExtendLeaseFields) -> tuple[st
     """Return the lease id to hold from now on, if any, and what became of the lease.
 
     Raises:
-        StoreUnavailable: neither the store nor an executor answers for the lease.
+        ConnectError: neither the store nor an executor answers for the lease.
     """
     joined = connection.joined
     assert joined is not None
@@ -94,7 +94,7 @@ async def _extend(connection: Connection, fields: ExtendLeaseFields) -> tuple[st
                 limited=joined.limited,
             )
             return result.lease_id, result.outcome.name.lower()
-    except StoreUnavailable:
+    except ConnectError:  # no answer, or a refusal
         if services.executors is None:
             raise
     if services.executors is None:
