@@ -97,6 +97,16 @@ async def test_a_store_that_hangs_leaves_time_to_ask_the_executor(
         assert trio.current_time() - asked <= INTERVAL
 
 
+async def test_a_store_that_refuses_is_no_better_than_one_that_is_away(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(vouched=True) as (rig, worker):
+        rig.outages.down, rig.outages.refused = False, {"extend"}
+        rig.vouchers.answer = "01JD8ZK3V4P5Q6R7S8T9V0W1X2"
+        await ask(worker, lease_id(15))
+        assert await told(worker) == "01JD8ZK3V4P5Q6R7S8T9V0W1X2"
+
+
 async def test_while_the_lease_lasts_a_worker_that_nobody_answers_for_asks_again(
     autojump_clock: MockClock,
 ) -> None:
