@@ -64,8 +64,14 @@ class Evaluator(
             if not document.path:
                 self.sources.add(document.source)
             self.meter.grant(len(document.source.text))
+            stack = self.stack
             for path, imported in document.imports.items():
-                self.packages[path] = self.root(imported)
+                if stack.room:
+                    stack.room -= 1
+                    self.packages[path] = self.root(imported)
+                    stack.room += 1
+                else:
+                    self.packages[path] = stack.call(self.root, imported)
         return known
 
     def package_member(self, path: str, name: str) -> Value:

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 import connect
-from connect.config.cue import Budget, CueError, Fault, FaultKind, Source, Value, compile_document
+from connect.config.cue import (
+    Budget,
+    CueError,
+    Fault,
+    FaultKind,
+    Source,
+    Value,
+    compile_document,
+    compile_package,
+)
 from connect.config.cue.ast import Embedding
 from connect.config.cue.formatter import expression_text, format_file
 from connect.config.cue.parser import MAX_DEPTH, parse
@@ -153,6 +162,16 @@ def test_a_value_is_unified_with_many() -> None:
         value = value.unify(compile_document(Source("x", f"b{index}: 1")))
     exported = with_frames_left(LEFT, value.unify(compile_document(Source("x", "a: 1"))).export)
     assert len(exported) == 601
+
+
+def test_packages_may_import_each_other_in_a_long_chain() -> None:
+    packages = {"x.com/p0": compile_package(Source("p0", "a: 1"), "x.com/p0")}
+    for index in range(1, LEFT):
+        source = Source(f"p{index}", f'import "x.com/p{index - 1}"\na: p{index - 1}.a')
+        path = f"x.com/p{index}"
+        packages = {path: compile_package(source, path, packages=packages)}
+    value = compile_document(packages[f"x.com/p{LEFT - 1}"], budget=LARGE)
+    assert with_frames_left(LEFT, value.export) == {"a": 1}
 
 
 def test_a_deep_value_is_redacted_by_what_evaluates_another() -> None:
