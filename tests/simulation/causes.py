@@ -4,7 +4,8 @@ A fault takes parts of the service away: a node, what joins two of them, or Redi
 told to a caller must be true of what is left:
 
 - the store cannot be reached: Redis, or this executor's way to it, or the executor itself;
-- no worker is healthy: no worker *remains*, or this executor's way to the gateways is gone;
+- no worker is healthy: no worker *remains*, or this executor's way to the gateways is gone, or
+  Redis was away until it was asked;
 - all workers are at capacity: none without a limit remains, and each that remains has been
   full while the call went on;
 - the worker stopped responding: something on the request's way was gone while it was under
@@ -12,7 +13,7 @@ told to a caller must be true of what is left:
   executor that was asked for it, or what joins these.
 
 A worker remains if nothing has happened to it, to what joins it to gateways and the API, or to
-any gateway (its connection may have been there). Gateways and workers that end in good order,
+a gateway while it was ready at no other one. Gateways and workers that end in good order,
 and begin again, excuse less than that: the restart of a gateway takes nothing away while
 another gateway remains, to which nothing has happened; the restart of a worker takes that
 worker away, for those who look for one, but not what it was running, which it finishes. The
@@ -155,9 +156,15 @@ def _is_confused(facts: Facts, call: Call, *, after_redis: float = _UNNOTICED) -
 
 def _remains(facts: Facts, call: Call, worker: str) -> bool:
     return not any(
-        worker in fault.places or _takes_connections(facts, fault)
+        worker in fault.places
+        or (_takes_connections(facts, fault) and not _is_elsewhere(fault, worker))
         for fault in _amid(facts, call, _until_workers_are_back)
     )
+
+
+def _is_elsewhere(fault: Faulty, worker: str) -> bool:
+    """Whether a worker was connected to a gateway to which the fault did nothing."""
+    return any(name == worker and gateway not in fault.places for name, gateway in fault.connected)
 
 
 def _takes_connections(facts: Facts, fault: Faulty) -> bool:

@@ -134,11 +134,17 @@ async def carry_out(world: World, faults: Sequence[Fault]) -> None:
 async def _happen(world: World, fault: Fault) -> None:
     await trio.sleep_until(fault.at)
     history = world.around.history
-    began = history.now
+    began, connected = history.now, world.connected()
     await _ACTS[fault.kind](world, fault)
-    places = (fault.node, fault.other)
     history.add(
-        Faulty(at=began, kind=fault.kind, fault=str(fault), places=places, until=history.now)
+        Faulty(
+            at=began,
+            kind=fault.kind,
+            fault=str(fault),
+            places=(fault.node, fault.other),
+            until=history.now,
+            connected=connected,
+        )
     )
 
 

@@ -222,12 +222,14 @@ class Faulty(Event):
     Attributes:
         kind: a `tests.simulation.faults.FaultKind`.
         places: the hosts it was between; empty ones for Redis as a whole.
+        connected: which workers were ready at which gateways when it began.
     """
 
     kind: str
     fault: str
     places: tuple[str, ...]
     until: float
+    connected: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

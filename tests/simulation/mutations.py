@@ -20,6 +20,7 @@ from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.cleanup import Cleanup
 from connect.rpc.execution import Execution
 from connect.rpc.executor_streams import ExecutorStreams
+from connect.rpc.gateways import GatewayTable
 from connect.settings import Limits, Settings
 from connect.state import leases, responses, routing
 from connect.state.capacity import RedisCapacityStore
@@ -177,6 +178,10 @@ def _give_up_at_the_first_refusal() -> AbstractContextManager[object]:
 
 def _wait_for_nobody() -> AbstractContextManager[object]:
     return mock.patch.object(Execution, "_may_come_back", return_value=False)
+
+
+def _believe_in_dead_gateways() -> AbstractContextManager[object]:
+    return mock.patch.object(GatewayTable, "leave_out")
 
 
 def _edit(module: object, name: str, old: str, new: str) -> AbstractContextManager[object]:
@@ -337,6 +342,19 @@ def _restarted_workers(seed: int) -> Plan:
     )
 
 
+def _killed_gateway(seed: int) -> Plan:
+    """Requests in the moments after a gateway is killed, while workers are at the other one."""
+    rng = random.Random(f"{seed} killed")
+    return replace(
+        make_plan(seed),
+        shape=Shape(gateways=2, executors=1, concurrency=(None,) * 8),
+        faults=(Fault(kind=FaultKind.KILL, at=20.0, seconds=40.0, node="gw-0"),),
+        demands=tuple(
+            replace(_long(demand, rng), seconds=0.0) for demand in plan_demands(rng, 40, 20.1, 24.0)
+        ),
+    )
+
+
 def _redis_away(seed: int) -> Plan:
     """Requests after Redis was away for so long that all records are old."""
     rng = random.Random(f"{seed} away")
@@ -411,6 +429,9 @@ MUTATIONS = {
     ),
     "workers that are about to come back are not waited for": Mutation(
         apply=_wait_for_nobody, breaks="failures have causes", plan=_redis_away
+    ),
+    "a gateway that cannot be reached is tried again and again": Mutation(
+        apply=_believe_in_dead_gateways, breaks="failures have causes", plan=_killed_gateway
     ),
     "workers go on without a lease": Mutation(
         apply=_work_on_without_a_lease, breaks="nothing runs twice at once", plan=_lost_workers

@@ -228,3 +228,24 @@ def test_whoever_asks_after_redis_was_away_waits_for_the_workers(kind: FaultKind
 @pytest.mark.parametrize("kind", OF_REDIS)
 def test_workers_may_be_full_for_a_while_after_redis_was_away(kind: FaultKind) -> None:
     assert excused(CAPACITY, fault(kind, at=70, until=FROM - 20), limits=(1, 1))
+
+
+def _killed(*connected: tuple[str, str]) -> Event:
+    places = ("gw-0", "")
+    return Faulty(
+        at=95, kind=FaultKind.KILL, fault="a fault", places=places, until=97, connected=connected
+    )
+
+
+@pytest.mark.parametrize("why", [UNHEALTHY, CAPACITY])
+def test_a_gateway_takes_no_worker_that_was_at_another_one(why: str) -> None:
+    workers = ("wk-0", "gw-0"), ("wk-1", "gw-1")
+    assert not excused(why, _killed(*workers), limits=(1, 1))
+
+
+@pytest.mark.parametrize("why", [UNHEALTHY, CAPACITY])
+@pytest.mark.parametrize("connected", [(("wk-0", "gw-0"), ("wk-1", "gw-0")), (("wk-0", "gw-0"),)])
+def test_a_gateway_takes_the_workers_that_were_there_or_on_their_way(
+    connected: tuple[tuple[str, str], ...], why: str
+) -> None:
+    assert excused(why, _killed(*connected), limits=(1, 1))

@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 import trio
 from ulid import ULID
 
+from connect.protocol.lifecycle import Phase
 from connect.settings import DEVELOPMENT_ENV_ID
 from connect.state.keys import Keys
 from connect.worker import App, Happening, Journal, JournalEntry, websocket
 from connect.worker.errors import ConnectionFailed
 from tests.simulation.determinism import NODE
 from tests.simulation.executors import ExecutorNode
+from tests.simulation.facts import node_of
 from tests.simulation.history import (
     Assigned,
     LeaseAdopted,
@@ -112,6 +114,17 @@ class World:
         node = self._nodes[name]
         assert isinstance(node, ExecutorNode)
         return node
+
+    def connected(self) -> tuple[tuple[str, str], ...]:
+        """Return which workers are ready at which gateways now, by their names."""
+        nodes = (self._nodes[name] for name in self.gateways)
+        return tuple(
+            (node_of(connection.joined.connection.instance_id), node.name)
+            for node in nodes
+            if isinstance(node, GatewayNode) and node.up.is_set() and not node.gone.is_set()
+            for connection in node.gateway.table
+            if connection.joined is not None and connection.machine.phase is Phase.READY
+        )
 
     def start_all(self) -> None:
         """Start one node of each name."""
