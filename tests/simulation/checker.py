@@ -6,10 +6,12 @@ from itertools import combinations, pairwise
 
 from tests.simulation.causes import REASONS, is_displaced, is_excused
 from tests.simulation.facts import Call, Facts, Run, Span, StoredReply, most_at_once, node_of
+from tests.simulation.faults import FaultKind
 from tests.simulation.history import (
     STORE_UNAVAILABLE,
     CallEnding,
     Event,
+    GatewayDrained,
     LeaseAdopted,
     Leftover,
     ReplyConfirmed,
@@ -20,6 +22,10 @@ __all__ = ["INVARIANTS", "Overlap", "Violation", "check", "overlaps"]
 
 # How long a reply is kept for its executor (`Timing.buffered_response`), in seconds.
 _KEPT = 60.0
+
+# After so long without a heartbeat nobody counts on a gateway (two of `Timing.gateway_heartbeat`),
+# and a while in which a beat is on its way. Seconds.
+_LONGEST_SILENCE = 11.0
 
 # What is told in this order happens in it, but at one moment.
 _MOMENT = 0.01
@@ -240,6 +246,28 @@ def _who_should_get(facts: Facts, reply: StoredReply) -> Call | None:
     return last
 
 
+# A gateway that drains is there
+
+
+def _draining_gateways_beat(facts: Facts) -> Findings:
+    """Whoever looks for a gateway that drains finds it alive until it is done.
+
+    Redis, the way to it, and the gateway itself excuse a heartbeat that is not stored.
+    """
+    for event in facts.events:
+        if not isinstance(event, GatewayDrained) or event.at - event.beat <= _LONGEST_SILENCE:
+            continue
+        if not any(
+            fault.at <= event.at
+            and fault.until >= event.beat
+            and (event.node in fault.places or not any(fault.places))
+            for fault in facts.faults
+            if fault.kind != FaultKind.RESTART
+        ):
+            silent = event.at - event.beat
+            yield event.at, f"{event.node} drained for {silent:.1f} s without a heartbeat"
+
+
 # Nothing is left
 
 
@@ -269,5 +297,6 @@ INVARIANTS: dict[str, Callable[[Facts], Findings]] = {
     "confirmed replies are stored": _confirmed_replies_are_stored,
     "replies are stored once": _replies_are_stored_once,
     "stored replies arrive": _stored_replies_arrive,
+    "draining gateways beat": _draining_gateways_beat,
     "nothing is left": _nothing_is_left,
 }

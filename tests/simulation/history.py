@@ -19,6 +19,7 @@ __all__ = [
     "Event",
     "Faulty",
     "ForwardEnded",
+    "GatewayDrained",
     "History",
     "LeaseAdopted",
     "LeaseDeleted",
@@ -213,6 +214,19 @@ class NodeStopped(Event):
 
     node: str
     crashed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayDrained(Event):
+    """The drain of a gateway is over.
+
+    Attributes:
+        node: its name.
+        beat: when it stored its heartbeat last, in seconds since the run began.
+    """
+
+    node: str
+    beat: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

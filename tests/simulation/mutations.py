@@ -184,6 +184,19 @@ def _believe_in_dead_gateways() -> AbstractContextManager[object]:
     return mock.patch.object(GatewayTable, "leave_out")
 
 
+@contextmanager
+def _stop_beating_in_a_drain() -> Iterator[None]:
+    wait = Gateway._wait_to_beat
+
+    async def unless_draining(self: Gateway, seconds: float) -> None:
+        await wait(self, seconds)
+        if self.draining:
+            await trio.sleep_forever()
+
+    with mock.patch.object(Gateway, "_wait_to_beat", unless_draining):
+        yield
+
+
 def _edit(module: object, name: str, old: str, new: str) -> AbstractContextManager[object]:
     """Change a script in one place."""
     script: Script = getattr(module, name)
@@ -298,6 +311,21 @@ def _restarted_gateway(seed: int) -> Plan:
         demands=tuple(
             replace(_long(demand, rng), at=rng.uniform(9.9, 10.1), seconds=rng.uniform(0.0, 5.0))
             for demand in plan.demands
+        ),
+    )
+
+
+def _long_drains(seed: int) -> Plan:
+    """A gateway that restarts while its workers are busy for longer than the drain may last."""
+    rng = random.Random(f"{seed} long drains")
+    plan = make_plan(seed)
+    begin = rng.uniform(10, 20)
+    return replace(
+        plan,
+        shape=Shape(gateways=2, executors=1, concurrency=(None, None)),
+        faults=(Fault(kind=FaultKind.RESTART, at=begin, seconds=0.2, node="gw-0"),),
+        demands=tuple(
+            replace(_long(demand, rng), at=begin - rng.uniform(0.5, 5.0)) for demand in plan.demands
         ),
     )
 
@@ -432,6 +460,9 @@ MUTATIONS = {
     ),
     "a gateway that cannot be reached is tried again and again": Mutation(
         apply=_believe_in_dead_gateways, breaks="failures have causes", plan=_killed_gateway
+    ),
+    "a draining gateway stops its own heartbeat": Mutation(
+        apply=_stop_beating_in_a_drain, breaks="draining gateways beat", plan=_long_drains
     ),
     "workers go on without a lease": Mutation(
         apply=_work_on_without_a_lease, breaks="nothing runs twice at once", plan=_lost_workers

@@ -32,10 +32,13 @@ from connect.rpc.executor_streams import ExecutorStreams
 from connect.rpc.gateway_service import gateway_handlers
 from connect.runs import Runner
 from connect.settings import Settings
+from connect.state.encoding import decode_gateway
+from connect.state.keys import Keys
 from connect.state.redis_store import RedisStore
 from connect.worker import App, Journal, Worker
 from tests.simulation.determinism import NODE, Scheduler
 from tests.simulation.history import (
+    GatewayDrained,
     History,
     NodeStopped,
 )
@@ -214,10 +217,19 @@ class GatewayNode(Node):
                 self.up.set()
                 await self._stopping.wait()
                 await gateway.drain()
+                self._note_drained()
             finally:
                 accepting.cancel()
                 close()
             serving.cancel_scope.cancel()
+
+    def _note_drained(self) -> None:
+        """Note the heartbeat that others know of; none is as old as can be."""
+        redis, history = self.around.redis.database, self.around.history
+        stored = redis.execute(("HGET", Keys().gateways(), self.gateway.services.gateway_id))
+        beat_ms = decode_gateway(stored).last_heartbeat_ms if isinstance(stored, bytes) else 0
+        beat = history.now - (self.around.now() - beat_ms / 1000)
+        history.add(GatewayDrained(at=history.now, node=self.name, beat=round(beat, 3)))
 
     async def _accept(
         self, accepting: trio.CancelScope, listener: "_Listener", serving: trio.Nursery

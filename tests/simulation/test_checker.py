@@ -16,6 +16,7 @@ from tests.simulation.history import (
     Event,
     Faulty,
     ForwardEnded,
+    GatewayDrained,
     History,
     LeaseAdopted,
     LeaseDeleted,
@@ -391,6 +392,25 @@ def test_a_reply_does_not_wait_for_an_executor_without_redis_for_ever() -> None:
 def test_a_reply_does_not_wait_for_ever() -> None:
     events = (*WELL[:-3], lost(8.25), called(80, 2, executor="ex-1"), failed(110, UNHEALTHY, 2))
     assert not found(faulty(0, 60), *events)
+
+
+# A gateway that drains is there
+
+
+def test_a_drain_without_a_heartbeat_is_refused() -> None:
+    drained = GatewayDrained(at=40, node="gw-0", beat=28)
+    restarted = faulty(15, 40, "gw-0", kind=FaultKind.RESTART)
+    elsewhere = faulty(20, 40, "gw-1")
+    assert found(drained, restarted, elsewhere) == {"draining gateways beat"}
+
+
+def test_a_drain_with_a_heartbeat_a_while_ago_is_well() -> None:
+    assert found(GatewayDrained(at=40, node="gw-0", beat=30)) == set()
+
+
+@pytest.mark.parametrize("places", [(), ("gw-0", "redis"), ("gw-0", "")])
+def test_a_gateway_may_miss_heartbeats_that_nothing_can_take(places: tuple[str, ...]) -> None:
+    assert found(GatewayDrained(at=40, node="gw-0", beat=28), faulty(28, 35, *places)) == set()
 
 
 # Nothing is left
