@@ -391,7 +391,8 @@ def test_a_reply_does_not_wait_for_an_executor_without_redis_for_ever() -> None:
 
 def test_a_reply_does_not_wait_for_ever() -> None:
     events = (*WELL[:-3], lost(8.25), called(80, 2, executor="ex-1"), failed(110, UNHEALTHY, 2))
-    assert not found(faulty(0, 60), *events)
+    gone = faulty(75, 109, "wk-0", kind=FaultKind.PAUSE)
+    assert not found(faulty(0, 60), gone, *events)
 
 
 # A gateway that drains is there
