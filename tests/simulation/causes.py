@@ -69,8 +69,7 @@ def _store_is_away(facts: Facts, call: Call) -> bool:
 
 
 def _nobody_is_healthy(facts: Facts, call: Call) -> bool:
-    # Who asks after Redis was away waits until the records of those who are there are new again.
-    return _is_confused(facts, call, after_redis=_KNOWN) or not any(
+    return _is_confused(facts, call, patient=True) or not any(
         _remains(facts, call, worker) for worker in facts.limits
     )
 
@@ -139,18 +138,27 @@ def _amid(facts: Facts, call: Call, aftermath: Callable[[Faulty], float]) -> Ite
     )
 
 
-def _is_confused(facts: Facts, call: Call, *, after_redis: float = _UNNOTICED) -> bool:
+def _is_confused(facts: Facts, call: Call, *, patient: bool = False) -> bool:
     """Whether the executor of a call may not know, or not reach, what there is.
 
     Args:
-        after_redis: for how long after Redis was away, in seconds.
+        patient: whether a call that begins after Redis was away waits until the records of
+            those who are there are new again.
     """
     executor = node_of(call.executor)
     return any(
-        call.began <= fault.until + after_redis
+        not (patient and _is_alone(facts, fault, call.ended)) or call.began <= fault.until + _KNOWN
         if _is_of_redis(fault)
         else executor in fault.places and fault.kind not in (FaultKind.KILL, FaultKind.RESTART)
         for fault in _amid(facts, call, _until_workers_are_back)
+    )
+
+
+def _is_alone(facts: Facts, redis: Faulty, until: float) -> bool:
+    """Whether nothing else happened that workers and executors have to come back from."""
+    return not any(
+        any(other.places) and other.at <= until and other.until + _UNNOTICED >= redis.at
+        for other in facts.faults
     )
 
 

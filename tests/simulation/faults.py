@@ -77,6 +77,15 @@ class Fault:
         ends = self.kind in (FaultKind.KILL, FaultKind.RESTART)
         return ends and self.node.startswith("ex-")
 
+    @property
+    def can_displace(self) -> bool:
+        """Whether Redis may name an executor in a lease that has been told nothing of it.
+
+        Then the other one, which has the reply, leaves the lease and the place on the worker
+        alone, until they run out of themselves.
+        """
+        return self.kind in _CONDITIONS or HOST in (self.node, self.other)
+
     def __str__(self) -> str:
         where = " ".join(name for name in (self.node, self.other) if name)
         return f"{self.kind} {where} for {self.seconds:.3f} s".replace("  ", " ")

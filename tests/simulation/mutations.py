@@ -383,6 +383,22 @@ def _killed_gateway(seed: int) -> Plan:
     )
 
 
+def _lost_answers(seed: int) -> Plan:
+    """Short requests of workers that have limits, while Redis does not answer for a moment."""
+    rng = random.Random(f"{seed} lost answers")
+    plan = make_plan(seed)
+    kind = rng.choice((FaultKind.REFUSING, FaultKind.FORGETFUL))
+    return replace(
+        plan,
+        shape=Shape(gateways=1, executors=1, concurrency=(3, 3)),
+        faults=(Fault(kind=kind, at=10.0, seconds=0.5),),
+        demands=tuple(
+            replace(_long(demand, rng), at=rng.uniform(9.5, 10.5), seconds=rng.uniform(0.0, 0.5))
+            for demand in plan.demands
+        ),
+    )
+
+
 def _redis_away(seed: int) -> Plan:
     """Requests after Redis was away for so long that all records are old."""
     rng = random.Random(f"{seed} away")
@@ -411,7 +427,7 @@ MUTATIONS = {
         apply=_forget_to_clean_up, breaks="nothing is left"
     ),
     "what Redis does not take at once is never cleaned up": Mutation(
-        apply=_clean_up_only_once, breaks="nothing is left"
+        apply=_clean_up_only_once, breaks="nothing is left", plan=_lost_answers
     ),
     "an executor that ends cleans up after what runs": Mutation(
         apply=_withdraw_at_the_end, breaks="nothing runs twice at once", plan=_executors_that_end

@@ -36,6 +36,9 @@ _BUSY_UNTIL = 45.0
 # How long everything may take once the last fault is over, in seconds.
 _SETTLED_WITHIN = 180.0
 
+# A lease and its grace, and a little, in seconds.
+_LEASE_RUNS_OUT = 30.0
+
 # When the marks and mappings of what was lost have run out, in seconds; see `Timing`.
 _FORGOTTEN_AFTER = 3 * 3600.0
 
@@ -152,7 +155,11 @@ async def _run(plan: Plan, around: Surroundings) -> None:
         (around.network.open_ends, "open ends of connections"),
         (around.network.listening, "ports listened on"),
     )
-    await _look_at_redis(world, tidy=not any(fault.can_strand for fault in plan.faults))
+    await _look_at_redis(
+        world,
+        tidy=not any(fault.can_strand or fault.can_displace for fault in plan.faults),
+        stranded=any(fault.can_strand for fault in plan.faults),
+    )
 
 
 async def _be_busy(plan: Plan, world: World) -> None:
@@ -192,11 +199,13 @@ def _note_leftovers(history: History, *counts: tuple[int, str]) -> None:
             history.add(Leftover(at=history.now, what=f"{count} {what}"))
 
 
-async def _look_at_redis(world: World, *, tidy: bool) -> None:
+async def _look_at_redis(world: World, *, tidy: bool, stranded: bool) -> None:
     """Note which keys stay for good, and what is counted against workers.
 
     Args:
         tidy: whether nothing of a request may be left at once.
+        stranded: whether an executor may not have cleaned up; what a worker had from it then
+            counts for `Timing.request_worker`.
     """
     around, history = world.around, world.around.history
     timing = around.settings.timing
@@ -212,7 +221,7 @@ async def _look_at_redis(world: World, *, tidy: bool) -> None:
         if key.startswith(of_requests):
             history.add(Leftover(at=history.now, what=f"the key {key}"))
     # As soon as what was not cleaned up must count no longer: of itself, not by being deleted.
-    await trio.sleep(timing.request_worker + 1.0)
+    await trio.sleep(timing.request_worker + 1.0 if stranded else _LEASE_RUNS_OUT)
     for instance in world.instances:
         if load := await store.capacity.load(_ENV, instance):
             history.add(Leftover(at=history.now, what=f"{load} requests on {instance}"))

@@ -249,3 +249,9 @@ def test_a_gateway_takes_the_workers_that_were_there_or_on_their_way(
     connected: tuple[tuple[str, str], ...], why: str
 ) -> None:
     assert excused(why, _killed(*connected), limits=(1, 1))
+
+
+@pytest.mark.parametrize("node", ["ex-0", "wk-0", "gw-0"])
+def test_who_comes_back_takes_longer_after_redis_was_away(node: str) -> None:
+    away = fault(FaultKind.REFUSING, at=70, until=FROM - 2)
+    assert excused(UNHEALTHY, away, fault(FaultKind.RESTART, node, at=75, until=76))
