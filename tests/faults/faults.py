@@ -20,6 +20,8 @@ __all__ = ["FAULTS", "ROLLING_RESTART", "Fault", "Scene"]
 # Parts of a lease: what stands still is longer than a lease, what is slow may be shorter.
 _STANDSTILL_LEASES = (1.25, 1.75)
 _DISTURBANCE_LEASES = (0.5, 1.75)
+# Two leases, 40 s by default: what runs needs more than one extension meanwhile.
+_STORE_CUT_LEASES = 2.0
 _AWAY_SECONDS = (0.3, 1.0)
 _CUTS = 3
 _BETWEEN_CUTS_SECONDS = 0.2
@@ -155,6 +157,21 @@ async def _lose_api(disturb: Callable[[Proxy], None], scene: Scene) -> None:
     proxy.resume()
 
 
+async def _drop_api(scene: Scene) -> None:
+    direction = scene.random.choice(tuple(Direction))
+    scene.note(f"drop {direction.name.lower()} the API")
+    await _lose_api(lambda proxy: proxy.drop(direction), scene)
+
+
+async def _cut_store(scene: Scene) -> None:
+    """One gateway alone has no way to Redis for so long that leases run out unless extended."""
+    gateway = scene.random.choice(scene.deployment.gateways)
+    seconds = scene.deployment.plan.lease * _STORE_CUT_LEASES
+    scene.note(f"{gateway.incarnation} alone has lost Redis for {seconds:.2f} s")
+    with scene.deployment.to_redis[gateway.name].refusing():
+        await trio.sleep(seconds)
+
+
 async def _cut(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> None:
     proxy = scene.random.choice(proxies(scene.deployment))
     scene.note(f"cut before {proxy.target}")
@@ -239,6 +256,8 @@ FAULTS: Mapping[str, Fault] = {
     "deaf-worker": _deafen_worker,
     "cut-api": partial(_lose_api, Proxy.cut),
     "stall-api": partial(_lose_api, Proxy.stall),
+    "drop-api": _drop_api,
+    "cut-store": _cut_store,
     **{f"cut-{name}": partial(_cut, links) for name, links in _LINKS.items()},
     **{f"stall-{name}": partial(_stall, links) for name, links in _LINKS.items()},
     **{f"drop-{name}": partial(_drop, links) for name, links in _LINKS.items()},

@@ -64,3 +64,21 @@ async def test_connections_go_to_the_target_of_the_moment() -> None:
         async with await trio.open_tcp_stream(proxy.host, proxy.port) as stream:
             with trio.fail_after(5):
                 assert bytes(await stream.receive_some()) == b""
+
+
+async def test_connections_that_come_while_all_are_refused_end_at_once() -> None:
+    async with echo_behind_proxy() as (proxy, before):
+        with proxy.refusing():
+            with trio.fail_after(5):
+                assert bytes(await before.receive_some()) == b""
+            async with await trio.open_tcp_stream(proxy.host, proxy.port) as stream:
+                with trio.fail_after(5):
+                    assert bytes(await stream.receive_some()) == b""
+
+
+async def test_connections_are_taken_again_once_none_is_refused() -> None:
+    async with echo_behind_proxy() as (proxy, _):
+        with proxy.refusing():
+            pass
+        async with await trio.open_tcp_stream(proxy.host, proxy.port) as stream:
+            assert await exchange(stream) == b"x"

@@ -1,7 +1,7 @@
 """A TCP proxy for tests that delays, stalls, drops and cuts what goes through it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from enum import Enum, auto
 
 import trio
@@ -31,6 +31,7 @@ class Proxy:
         self.target = target
         self.delay = 0.0
         self.piece = 65536
+        self._refusing = False
         self._connections: set[trio.CancelScope] = set()
         self._lossy: set[trio.CancelScope] = set()
         self._dropped: Direction | None = None
@@ -41,6 +42,16 @@ class Proxy:
         """Break every connection there is; new ones are taken."""
         for connection in self._connections:
             connection.cancel()
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Break every connection, and those that come, until the end of the block."""
+        self._refusing = True
+        self.cut()
+        try:
+            yield
+        finally:
+            self._refusing = False
 
     def stall(self) -> None:
         """Pass nothing on; connections stay open, and new ones are taken."""
@@ -63,6 +74,9 @@ class Proxy:
             connection.cancel()
 
     async def _serve(self, outside: trio.SocketStream) -> None:
+        if self._refusing:
+            await outside.aclose()
+            return
         with trio.CancelScope() as scope:
             self._connections.add(scope)
             try:
