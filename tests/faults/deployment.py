@@ -1,13 +1,16 @@
 """Two gateways, an API, two executors and workers, as processes with proxies between them."""
 
+import math
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -176,13 +179,25 @@ class Deployment:
                 sum([await self.connections(one) for one in self.gateways])
                 != len(self.worker_nodes)
                 or await self._stored() < len(self.worker_nodes)
+                or not all([await self._reaches_redis(one) for one in self.gateways])
             ):
                 await trio.sleep(_POLL_SECONDS)
             return True
         return False
 
+    async def _reaches_redis(self, gateway: Node[RunningService]) -> bool:
+        try:
+            answer = await self.http.get(f"{gateway.running.addresses['admin']}/ready")
+        except httpx.TransportError:
+            return False
+        return answer.is_success
+
     async def _stored(self) -> int:
-        """How many connections are stored as ready, lost ones included; 0 without an answer."""
+        """How many connections are stored as ready, with their heartbeats; 0 without an answer.
+
+        One whose heartbeats could not be stored gets no requests until another one is; those
+        of the official SDK come later than it is told, so that they may be almost as old.
+        """
         try:
             answer = await self.http.get(
                 f"{self.api_url}/v0/connect/envs/{DEVELOPMENT_ENV_ID}/conns"
@@ -190,7 +205,14 @@ class Deployment:
         except httpx.TransportError:
             return 0
         found = answer.json()["data"] if answer.is_success else []
-        return sum(connection["status"] == "READY" for connection in found)
+        interval = self.plan.timing["worker_heartbeat"]
+        ours = tuple(f"{node.name}." for node in self.workers)
+        return sum(
+            connection["status"] == "READY"
+            and _seconds_since(connection["last_heartbeat_at"])
+            < (interval + 1 if connection["instance_id"].startswith(ours) else 2 * interval - 1)
+            for connection in found
+        )
 
     async def restart_redis(self, away: float, *, empty: bool = False) -> None:
         """SIGKILL Redis, and start it again after so many seconds.
@@ -304,6 +326,10 @@ def _service(deployment: Deployment, name: str) -> list[str]:
         *(f"--set=timing.{key}={value}s" for key, value in deployment.plan.timing.items()),
         *deployment.plan.options,
     ]
+
+
+def _seconds_since(moment: str | None) -> float:
+    return math.inf if moment is None else time.time() - datetime.fromisoformat(moment).timestamp()
 
 
 def _pid_file(folder: Path) -> Path:

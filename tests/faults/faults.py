@@ -3,13 +3,14 @@
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import trio
 
-from tests.faults.apps import APP_NAME
+from tests.faults.apps import APP_NAME, OFFICIAL_APP_NAME
+from tests.faults.bounds import Period
 from tests.faults.deployment import Deployment
 from tests.faults.load import Load
 from tests.faults.nodes import Node
@@ -22,6 +23,9 @@ _STANDSTILL_LEASES = (1.25, 1.75)
 _DISTURBANCE_LEASES = (0.5, 1.75)
 # Two leases, 40 s by default: what runs needs more than one extension meanwhile.
 _STORE_CUT_LEASES = 2.0
+# An executor has an eighth of a lease to extend it. So much lateness of this process alone says
+# that the machine may be too busy for that.
+_TIMELY_LEASES = 1 / 32
 _AWAY_SECONDS = (0.3, 1.0)
 _CUTS = 3
 _BETWEEN_CUTS_SECONDS = 0.2
@@ -49,6 +53,7 @@ class Scene:
             other. Those of the official SDK take their own time.
         forgotten: when Redis lost all it knew, in unix seconds.
         broken: what did not go as it must.
+        periods: what the faults leave alone; the first is the time before any.
     """
 
     deployment: Deployment
@@ -59,10 +64,39 @@ class Scene:
     back: list[float] = field(default_factory=list)
     forgotten: list[float] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    periods: list[Period] = field(default_factory=list)
 
     def note(self, what: str) -> None:
         """Note that something happens now."""
         self.moments.append((time.time(), what))
+
+    def begin(
+        self,
+        what: str,
+        *,
+        spared: frozenset[str] = frozenset(),
+        extended: frozenset[str] = frozenset(),
+        kills_executor: bool = False,
+    ) -> None:
+        """Note that a fault begins now, and what it leaves alone: the fields of its `Period`."""
+        self.note(what)
+        self.periods.append(
+            Period(
+                since=time.time(), spared=spared, extended=extended, kills_executor=kills_executor
+            )
+        )
+
+    async def spared(self, *lost: Node[Any]) -> frozenset[str]:
+        """Find the apps of which a worker is left, at a gateway that is left, without these."""
+        deployment = self.deployment
+        apps = {APP_NAME: deployment.workers, OFFICIAL_APP_NAME: deployment.official_workers}
+        left = [gateway for gateway in deployment.gateways if gateway not in lost]
+        found = set()
+        for app, workers in apps.items():
+            connected = sum([await deployment.connections(gateway, app) for gateway in left])
+            if connected > sum(worker in lost for worker in workers):
+                found.add(app)
+        return frozenset(found)
 
     def seconds(self, leases: tuple[float, float]) -> float:
         """Draw a duration between two, given in leases."""
@@ -79,7 +113,7 @@ async def _kill_gateway(scene: Scene) -> None:
     held = [await deployment.connections(one, APP_NAME) for one in deployment.gateways]
     gateway = deployment.gateways[held.index(max(held))]
     [other] = [one for one in deployment.gateways if one is not gateway]
-    scene.note(f"kill {gateway.incarnation}")
+    scene.begin(f"kill {gateway.incarnation}", spared=await scene.spared(gateway))
     await gateway.kill()
     since = trio.current_time()
     with trio.move_on_after(_BACK_SECONDS) as waiting:
@@ -93,7 +127,11 @@ async def _kill_gateway(scene: Scene) -> None:
 
 async def _kill(nodes: Callable[[Deployment], Sequence[Node[Any]]], scene: Scene) -> None:
     node = scene.random.choice(nodes(scene.deployment))
-    scene.note(f"kill {node.incarnation}")
+    scene.begin(
+        f"kill {node.incarnation}",
+        spared=await scene.spared(node),
+        kills_executor=node in scene.deployment.executors,
+    )
     await node.kill()
     await trio.sleep(scene.random.uniform(*_AWAY_SECONDS))
     await node.start()
@@ -102,13 +140,18 @@ async def _kill(nodes: Callable[[Deployment], Sequence[Node[Any]]], scene: Scene
 async def _freeze(nodes: Callable[[Deployment], Sequence[Node[Any]]], scene: Scene) -> None:
     node = scene.random.choice(nodes(scene.deployment))
     seconds = scene.seconds(_STANDSTILL_LEASES)
-    scene.note(f"stop {node.incarnation} for {seconds:.2f} s")
+    # An executor that wakes does not know what there is.
+    wakes = node in scene.deployment.executors
+    scene.begin(
+        f"stop {node.incarnation} for {seconds:.2f} s",
+        spared=frozenset() if wakes else await scene.spared(node),
+    )
     await node.freeze(seconds)
 
 
 async def _restart_redis(empty: bool, scene: Scene) -> None:
     away = scene.seconds(_DISTURBANCE_LEASES)
-    scene.note(f"Redis is away for {away:.2f} s" + (", and has lost all" if empty else ""))
+    scene.begin(f"Redis is away for {away:.2f} s" + (", and has lost all" if empty else ""))
     if empty:
         scene.forgotten.append(time.time())
     await scene.deployment.restart_redis(away, empty=empty)
@@ -116,7 +159,7 @@ async def _restart_redis(empty: bool, scene: Scene) -> None:
 
 async def _freeze_redis(scene: Scene) -> None:
     seconds = scene.seconds(_STANDSTILL_LEASES)
-    scene.note(f"stop Redis for {seconds:.2f} s")
+    scene.begin(f"stop Redis for {seconds:.2f} s")
     await scene.deployment.freeze_redis(seconds)
 
 
@@ -125,7 +168,7 @@ async def _deafen_worker(scene: Scene) -> None:
     deployment = scene.deployment
     worker = scene.random.choice(deployment.workers)
     before = await deployment.ended(worker.incarnation)
-    scene.note(f"{worker.incarnation} reads no more")
+    scene.begin(f"{worker.incarnation} reads no more", spared=await scene.spared(worker))
     scene.load.padding = _PADDING_BYTES
     reasons: list[str] = []
     try:
@@ -145,7 +188,7 @@ async def _deafen_worker(scene: Scene) -> None:
 async def _lose_api(disturb: Callable[[Proxy], None], scene: Scene) -> None:
     """Disturb the way to the API just when all workers need it, having lost their connections."""
     seconds = scene.seconds(_DISTURBANCE_LEASES)
-    scene.note(f"no connections, and no way to the API for {seconds:.2f} s")
+    scene.begin(f"no connections, and no way to the API for {seconds:.2f} s")
     proxy = scene.deployment.to_api
     with trio.move_on_after(seconds):
         disturb(proxy)
@@ -167,14 +210,33 @@ async def _cut_store(scene: Scene) -> None:
     """One gateway alone has no way to Redis for so long that leases run out unless extended."""
     gateway = scene.random.choice(scene.deployment.gateways)
     seconds = scene.deployment.plan.lease * _STORE_CUT_LEASES
-    scene.note(f"{gateway.incarnation} alone has lost Redis for {seconds:.2f} s")
+    what = f"{gateway.incarnation} alone has lost Redis for {seconds:.2f} s"
+    scene.begin(what, spared=await scene.spared(gateway), extended=frozenset({APP_NAME}))
+    latest = 0.0
     with scene.deployment.to_redis[gateway.name].refusing():
-        await trio.sleep(seconds)
+        end = trio.current_time() + seconds
+        while (now := trio.current_time()) < end:
+            await trio.sleep(_POLL_SECONDS)
+            latest = max(latest, trio.current_time() - now - _POLL_SECONDS)
+    if latest > scene.deployment.plan.lease * _TIMELY_LEASES:
+        scene.note(f"the machine was {latest:.2f} s late: leases may run out")
+        scene.periods[-1] = replace(scene.periods[-1], extended=frozenset())
+
+
+async def _spared_behind(scene: Scene, proxy: Proxy) -> frozenset[str]:
+    """Find the apps that keep a worker when this proxy is disturbed."""
+    deployment = scene.deployment
+    if proxy in deployment.to_redis.values():
+        return frozenset()  # gateways seem dead, or the executor behind it knows nothing
+    for gateway, to_workers in zip(deployment.gateways, deployment.to_gateways, strict=True):
+        if proxy in (to_workers, deployment.rpc[gateway.name]):
+            return await scene.spared(gateway)
+    return await scene.spared()
 
 
 async def _cut(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> None:
     proxy = scene.random.choice(proxies(scene.deployment))
-    scene.note(f"cut before {proxy.target}")
+    scene.begin(f"cut before {proxy.target}", spared=await _spared_behind(scene, proxy))
     for _ in range(_CUTS):
         proxy.cut()
         await trio.sleep(_BETWEEN_CUTS_SECONDS)
@@ -183,7 +245,10 @@ async def _cut(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> No
 async def _stall(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> None:
     proxy = scene.random.choice(proxies(scene.deployment))
     seconds = scene.seconds(_DISTURBANCE_LEASES)
-    scene.note(f"stall before {proxy.target} for {seconds:.2f} s")
+    scene.begin(
+        f"stall before {proxy.target} for {seconds:.2f} s",
+        spared=await _spared_behind(scene, proxy),
+    )
     proxy.stall()
     await trio.sleep(seconds)
     proxy.resume()
@@ -193,7 +258,8 @@ async def _drop(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> N
     proxy = scene.random.choice(proxies(scene.deployment))
     direction = scene.random.choice(tuple(Direction))
     seconds = scene.seconds(_DISTURBANCE_LEASES)
-    scene.note(f"drop {direction.name.lower()} {proxy.target} for {seconds:.2f} s")
+    what = f"drop {direction.name.lower()} {proxy.target} for {seconds:.2f} s"
+    scene.begin(what, spared=await _spared_behind(scene, proxy))
     proxy.drop(direction)
     await trio.sleep(seconds)
     proxy.resume()

@@ -17,11 +17,11 @@ from tests.faults.apps import APP_NAME, EVENT, OFFICIAL_APP_NAME
 from tests.faults.deployment import Deployment
 from tests.faults.nodes import ExecutorGone
 
-__all__ = ["EXECUTOR_LOST", "EXECUTOR_SILENT", "Call", "FailedAttempt", "Load"]
+__all__ = ["EXECUTOR_ENDED", "EXECUTOR_LOST", "EXECUTOR_SILENT", "Call", "FailedAttempt", "Load"]
 
-_ENDED = "the executor ended"
+EXECUTOR_ENDED = "the executor ended"
 EXECUTOR_SILENT = "the executor is silent"
-EXECUTOR_LOST = frozenset({_ENDED, EXECUTOR_SILENT})
+EXECUTOR_LOST = frozenset({EXECUTOR_ENDED, EXECUTOR_SILENT})
 """The reasons of attempts that ended without a word of the executor."""
 
 _SHORT_SECONDS = 0.02
@@ -147,7 +147,7 @@ class Load:
             try:
                 answer = await executor.running.execute(*self._question(call))
             except ExecutorGone:
-                return _ENDED
+                return EXECUTOR_ENDED
         if answer is None:
             return EXECUTOR_SILENT
         if "error" in answer:

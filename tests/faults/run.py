@@ -1,11 +1,13 @@
 """One fault under load, from a whole deployment to a whole one."""
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
 
+from tests.faults.bounds import Period, unexplained
 from tests.faults.checker import Figures, check
 from tests.faults.deployment import Deployment
 from tests.faults.faults import FAULTS, ROLLING_RESTART, Scene
@@ -63,6 +65,7 @@ async def run_fault(
     """
     load = Load(deployment, rate=rate, seed=seed)
     scene = Scene(deployment, load, random.Random(f"{fault} {seed}"), rounds)
+    scene.periods.append(Period(since=time.time(), spared=await scene.spared()))
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(load.run)
@@ -94,6 +97,8 @@ async def run_fault(
     )
     if fault == ROLLING_RESTART and figures.attempts:
         broken.append(f"requests failed: {dict(figures.attempts)}")
+    if fault != ROLLING_RESTART:
+        broken += unexplained(load.calls, scene.periods)
     if figures.failed:
         broken.append(f"requests were not answered in time: {dict(figures.failed)}")
     start = load.calls[0].began
