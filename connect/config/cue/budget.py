@@ -57,6 +57,12 @@ class Meter:
         if self.steps < 0:
             raise self.too_many()
 
+    def take(self, steps: int) -> None:
+        """Take some steps at once, for work that consists of many small ones."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise self.too_many()
+
     def enter(self) -> None:
         """Go one level deeper; `leave` must follow. What is called most does so itself."""
         self.depth -= 1

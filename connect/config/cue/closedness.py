@@ -130,6 +130,11 @@ class CloseTree:
             self._require(info.close)
         self._closing = self._required() if self.restricts else ()
 
+    @property
+    def size(self) -> int:
+        """The number of nodes, which is what making the tree costs ("Closed structs")."""
+        return len(self._entries)
+
     def _required(self) -> "Sequence[_Entry]":
         """Return the nodes that must all allow a field, of those that say the same one
         ("Closed structs").

@@ -26,6 +26,10 @@ from connect.config.cue.vertex import Status, StructInfo, Vertex
 
 __all__ = ["Patterns"]
 
+# Nodes of a tree of closed structs that cost as much as a step: a chain of definitions has a
+# tree for each, which grows with it.
+_NODES_PER_STEP = 8
+
 
 class Patterns(Core):
     """Applies optional fields and patterns ("Pattern and default constraints")."""
@@ -115,6 +119,8 @@ class Patterns(Core):
         if tree is None:
             closed = is_closed_struct(parent) or parent.closed or vertex.closed
             tree = CloseTree(parent.structs, self.declares, self.stack) if closed else False
+            if tree:
+                self.meter.take(tree.size // _NODES_PER_STEP)
             parent.close_tree = tree
         if tree is False:
             return None

@@ -56,6 +56,8 @@ HOSTILE = {
     "a long string": 'a: "x" * 1_000_000_000',
     "a long range": 'import "list"\na: list.Range(0, 1_000_000_000, 1)',
     "a long repetition": 'import "strings"\na: strings.Repeat("x", 1_000_000_000)',
+    "a chain of closed structs": lines(240, lambda index: f"#a{index}: {{b: #a{index + 1}}}")
+    + "\n#a240: {b: 1}\nb: #a0",
     "a list that contains itself by a sum": "a: [b]\nb: a * 1",
     "a struct that unfolds": "#A: {n: int, next: #B & {m: n + 1}}\n"
     "#B: {m: int, next: #A & {n: m + 1}}\n"

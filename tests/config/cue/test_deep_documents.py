@@ -92,7 +92,8 @@ def test_a_chain_may_be_longer_than_the_stack(deep: Deep) -> None:
 
 
 def test_a_struct_may_be_closed_by_a_chain_longer_than_the_stack() -> None:
-    text = CHAINED["definitions that only embed"](LEFT)
+    # A level takes two frames at least.
+    text = CHAINED["definitions that only embed"](LEFT * 3 // 5)
     assert with_frames_left(LEFT, lambda: told(text, LARGE)) == ()
 
 
