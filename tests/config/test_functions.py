@@ -430,11 +430,11 @@ def test_compiling_what_a_worker_sends_is_bounded() -> None:
     triggers = [{"event": f"e{n}", "expression": expression + " " * n} for n in range(96)]
     many = [definition(id=f"app-{n}", triggers=triggers) for n in range(10)]
 
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(FunctionConfigError) as caught:
         parse(*many)
 
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert {fault.reason for fault in caught.value.faults} == {
         "not checked: the functions before it have too many expressions and crons"
     }
