@@ -12,12 +12,14 @@ import trio
 
 from connect.errors import ConnectError, StoreUnavailable
 from connect.settings import Timing
-from connect.state.store import RoutingStore
+from connect.state.store import LeaseIsLive, RoutingStore
 
 __all__ = ["Cleanup", "Completion"]
 
 # What more there is to clean up is left to run out of itself.
 _MAX_LEFT = 10_000
+
+_LIVE = "the lease that it took over is live"
 
 _BACKOFF_MIN = 0.25
 _BACKOFF_MAX = 5.0
@@ -106,7 +108,10 @@ class Cleanup:
         left = self._left.get((env_id, request_id))
         if left is not None:
             reason = await self._try_again(left)
-            if reason:
+            if reason == _LIVE:
+                # It waits for that lease, and cleans up after it.
+                self._left.pop((env_id, request_id), None)
+            elif reason:
                 raise StoreUnavailable(f"the request is not cleaned up yet: {reason}")
 
     async def run(self) -> None:
@@ -166,6 +171,8 @@ class Cleanup:
                     keep_response=completion.keep_response,
                     may_run=completion.may_run,
                 )
+            except LeaseIsLive:
+                return _LIVE
             except ConnectError as error:
                 return str(error)
             if not done and completion.lease_id is None:

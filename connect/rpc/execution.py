@@ -461,7 +461,7 @@ class Execution:
             instance_id=None if sure_of is None else sure_of.instance_id,
             # A reply taken from the buffer is whose it may be; the lease still names the
             # executor that died.
-            executor=(parts.host, parts.port) if ours and not self._buffered else None,
+            executor=None if self._buffered else (parts.host, parts.port),
             lease_id=None if ours else self._unsure_of,
             keep_response=keep_response,
             may_run=self._with_worker and self._reply is None,

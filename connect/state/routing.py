@@ -15,6 +15,7 @@ from connect.state.store import (
     AcquireRequest,
     AlreadyLeased,
     Buffered,
+    LeaseIsLive,
     NoRoute,
     NoRouteReason,
 )
@@ -149,6 +150,8 @@ class RedisRoutingStore:
                     return True
                 case [b"taken"]:
                     return False
+                case [b"live"]:
+                    raise LeaseIsLive("a lease that was taken over is not over yet")
                 case [b"assigned", instance]:
                     instance_id = instance.decode()
                 case reply:

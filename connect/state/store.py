@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+from connect.errors import ConnectError
 from connect.state.records import (
     AppRecord,
     ConnectionRecord,
@@ -28,6 +29,7 @@ __all__ = [
     "AppStore",
     "Assignment",
     "Buffered",
+    "LeaseIsLive",
     "CapacityStore",
     "ConnectionStore",
     "ExtendOutcome",
@@ -167,6 +169,10 @@ class Buffered:
     response: bytes
 
 
+class LeaseIsLive(ConnectError):
+    """A routing whose answer was lost has taken over a lease, which has to end first."""
+
+
 class NoRouteReason(Enum):
     ONLY_DRAINING = auto()
     NONE_HEALTHY = auto()
@@ -265,7 +271,8 @@ class RoutingStore(Protocol):
                 found out, at the cost of another round trip if there is one.
             executor: host and port of the executor that is done with the request; None
                 whoever waits for it.
-            lease_id: the one lease that is to be deleted; None whichever it is.
+            lease_id: of an `acquire` whose answer was lost: the id that the lease has if it
+                was made then. One that was live already has the executor's address since.
             keep_response: leave a buffered response in the buffer, for an executor that has
                 not seen one.
             may_run: a worker may still run the request, for which there is no response: who
@@ -273,7 +280,12 @@ class RoutingStore(Protocol):
 
         Returns:
             False if the lease names another executor, which waits for the reply now, or if
-            it is not the one given: nothing is done then.
+            there is none of the id given: nothing is done then, but that a worker which has
+            replied has room again.
+
+        Raises:
+            LeaseIsLive: the `acquire` whose answer was lost has taken a lease over, under
+                which somebody may run the request; once it is over, this can be repeated.
         """
         ...
 

@@ -15,6 +15,7 @@ from connect.rpc import cleanup as module
 from connect.rpc.cleanup import Cleanup, Completion
 from connect.settings import Timing
 from connect.state.commands import CommandError
+from connect.state.store import LeaseIsLive
 from tests.rpc.fakes import ENV, FakeRouting
 
 DOWN = StoreUnavailable("down")
@@ -184,3 +185,24 @@ async def test_the_end_waits_no_longer_than_cleanup_may_take(autojump_clock: Moc
         await cleanup.finish()
     assert trio.current_time() == pytest.approx(Timing().cleanup)
     assert [entry["event"] for entry in logs] == ["request not cleaned up"]
+
+
+async def test_a_lease_that_was_taken_over_is_waited_for(autojump_clock: MockClock) -> None:
+    async with running() as (cleanup, routing):
+        routing.complete_error = LeaseIsLive("not over yet")
+        await cleanup.complete(OURS)
+        await trio.sleep(20)
+        assert len(cleanup) == 1
+        routing.complete_error = None
+        await trio.sleep(5.1)
+        assert len(cleanup) == 0
+
+
+async def test_a_request_that_begins_anew_waits_for_no_lease_that_it_can_take_over(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as (cleanup, routing):
+        routing.complete_error = LeaseIsLive("not over yet")
+        await cleanup.complete(OURS)
+        await cleanup.settle(ENV, "01REQUEST")
+        assert len(cleanup) == 0

@@ -140,7 +140,7 @@ async def test_routing_that_fails_completes_the_lease_that_it_may_have_made(
         routing = rig.store.routing
         assert routing.completed == [(REQUEST_ID, None)]
         assert routing.completed_leases == [routing.acquired[0].lease_id]
-        assert routing.completed_by == [None]
+        assert routing.completed_by == [rig.executor.address]
 
 
 async def test_a_lease_ends_when_its_id_says(autojump_clock: MockClock) -> None:

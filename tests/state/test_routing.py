@@ -440,11 +440,23 @@ async def test_complete_leaves_a_request_that_another_executor_waits_for(
     await harness.connect("c1", limit=1)
     await acquired(harness)
     before = await harness.store.leases.get(ENV, "req-1")
+    assert not await harness.store.routing.complete(ENV, "req-1", "worker-c1", executor=executor)
+    assert await harness.store.leases.get(ENV, "req-1") == before
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 1
+
+
+@pytest.mark.parametrize("executor", [("10.9.9.9", 50053), ("10.0.0.1", 1)])
+async def test_a_worker_that_has_replied_has_room_again_whoever_waits_for_the_reply(
+    executor: tuple[str, int], harness: Harness
+) -> None:
+    await harness.connect("c1", limit=1)
+    await acquired(harness)
+    before = await harness.store.leases.get(ENV, "req-1")
     await harness.store.responses.save(ENV, "req-1", b"reply")
     assert not await harness.store.routing.complete(ENV, "req-1", "worker-c1", executor=executor)
     assert await harness.store.leases.get(ENV, "req-1") == before
     assert await harness.store.responses.get(ENV, "req-1") == b"reply"
-    assert await harness.store.capacity.load(ENV, "worker-c1") == 1
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 0
 
 
 async def test_complete_of_a_request_whose_lease_is_lost_is_done(harness: Harness) -> None:

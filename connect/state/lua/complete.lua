@@ -3,12 +3,13 @@
 --       6 mark of an abandoned request, then if the worker is known: 7 worker capacity,
 --       8 requests on the worker
 -- ARGV: 1 to 4 as in indexes, 5 request id, 6 executor host or '' (whoever it is), 7 executor
---       port, 8 lifetime of the mark (ms), 9 '1' to leave a response where it is, 10 lease id or
---       '' (whichever it is), 11 '1' if a worker may run the request, then if the worker is
+--       port, 8 lifetime of the mark (ms), 9 '1' to leave a response where it is, 10 lease id of
+--       a routing whose answer was lost, or '', 11 '1' if a worker may run the request, then if the worker is
 --       known: 12 instance id, 13 worker hash, 14 lifetime of capacity keys (ms)
--- Returns {'done'}; {'taken'} if the request is another executor's now, or its lease is not the
---       one given, and nothing is done; or what must be asked again with the worker's hash, which
---       only the caller can compute: {'assigned', instance id}.
+-- Returns {'done'}; {'taken'} if the request is another executor's now, and nothing is done but
+--       that a worker which has replied has room again; {'live'} if the routing whose answer was
+--       lost has taken over a lease, until that is over; or what must be asked again with the
+--       worker's hash, which only the caller can compute: {'assigned', instance id}.
 -- A request that ends without a response is marked, so that a late one is not kept; where a
 -- worker may run it, with the end of its lease (unix ms), so that nobody else does before.
 
@@ -16,17 +17,33 @@
 -- include: indexes
 -- include: lease_record
 
+local instance = ARGV[12]
+
+local function give_back()
+  if instance and unassign(KEYS[8], KEYS[7], KEYS[5], ARGV[5], instance, ARGV[14]) then
+    settle(ARGV[13])
+  end
+end
+
 local lease = read_lease(KEYS[3])
 if ARGV[6] ~= '' and lease and lease.executorIP then
   local port = tonumber(lease.executorPort) or 0
   if lease.executorIP ~= ARGV[6] or port ~= tonumber(ARGV[7]) then
+    if redis.call('EXISTS', KEYS[4]) == 1 then
+      give_back()
+    end
     return { 'taken' }
   end
 end
-if ARGV[10] ~= '' and (not lease or lease.leaseID ~= ARGV[10]) then
-  return { 'taken' }
+if ARGV[10] ~= '' then
+  local made = lease and lease.leaseID == ARGV[10]
+  if not lease or not made and ARGV[6] == '' then
+    return { 'taken' }
+  end
+  if not made and is_live(lease, now_ms) then
+    return { 'live' }
+  end
 end
-local instance = ARGV[12]
 if not instance then
   local mapped = redis.call('GET', KEYS[5])
   if mapped then
@@ -41,7 +58,5 @@ if redis.call(remove, KEYS[4]) == 0 and (lease or redis.call('EXISTS', KEYS[6]) 
   local lifetime = math.max(tonumber(ARGV[8]), over - now_ms)
   redis.call('SET', KEYS[6], whole(over), 'PX', whole(lifetime))
 end
-if instance and unassign(KEYS[8], KEYS[7], KEYS[5], ARGV[5], instance, ARGV[14]) then
-  settle(ARGV[13])
-end
+give_back()
 return { 'done' }
