@@ -79,10 +79,14 @@ class Leases:
         self._held: dict[str, HeldLease] = {}
         self._changed = trio.Event()
 
-    def hold(self, request: Request, link: Link) -> HeldLease:
+    def hold(self, request: Request, link: Link, *, left: float = math.inf) -> HeldLease:
         """Begin to extend the lease of a request that has just come over a connection.
 
         One that is held already is held under the new lease id.
+
+        Args:
+            left: seconds that are left of it, by the clock here; no more than a whole lease
+                counts. A request may have been on its way for long.
         """
         now = trio.current_time()
         lease = self._held.get(request.request_id)
@@ -92,7 +96,7 @@ class Leases:
             self.wake()
         else:
             lease.lease_id = request.lease_id
-        lease.last_until(now)
+        lease.last_until(now - max(0.0, _INTERVALS * link.extend_lease_interval - left))
         return lease
 
     def release(self, lease: HeldLease) -> None:

@@ -4,6 +4,7 @@ Requests belong to the worker, not to the connection they came over: they surviv
 loss, their leases are extended over the next one, and so are their replies sent.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -30,6 +31,9 @@ SDK_VERSION = f"connect-{__version__}"
 
 # The version of the call's contract in which steps have hashed ids.
 _REQUEST_VERSION = 1
+
+# With fewer intervals of the extensions left, a lease is asked for before anything runs under it.
+_ENOUGH_INTERVALS = 2
 
 _ENDS = {
     pb.SdkResponseStatus.DONE: RunEnd.DONE,
@@ -134,16 +138,17 @@ class Work:
         if known is not None and known.lease.lost:
             self._nursery.start_soon(self._accept_later, known, link, request)
         elif known is not None:
-            self.leases.hold(request, link)
+            self.leases.hold(request, link, left=self._left(request))
             self._nursery.start_soon(self._acknowledge, link, request)
         elif (silence := self._silence(request)) is not None:
             self._note(Happening.REQUEST_IGNORED, link, request, detail=silence)
         elif self.delivery.has(request_id):
-            self.leases.hold(request, link)
+            self.leases.hold(request, link, left=self._left(request))
             self._nursery.start_soon(self._answer_again, link, request)
         else:
             self._note(Happening.REQUEST, link, request)
-            flight = _InFlight(request, link, self.leases.hold(request, link))
+            lease = self.leases.hold(request, link, left=self._left(request))
+            flight = _InFlight(request, link, lease)
             self._in_flight[request_id] = flight
             self._nursery.start_soon(self._serve, flight)
 
@@ -208,10 +213,18 @@ class Work:
         clock here that is wrong, it costs a moment.
         """
         request, lease = flight.request, flight.lease
-        if not _is_over(request.lease_id, self._now()) or await self.leases.confirm(lease):
+        enough = _ENOUGH_INTERVALS * flight.link.extend_lease_interval
+        if self._left(request) > enough or await self.leases.confirm(lease):
             return True
         self._note(Happening.REQUEST_IGNORED, flight.link, request, detail="its lease is over")
         return False
+
+    def _left(self, request: Request) -> float:
+        """Seconds until its lease runs out: its id is a ULID of that moment."""
+        try:
+            return ULID.from_str(request.lease_id).milliseconds / 1000 - self._now()
+        except ValueError:
+            return math.inf
 
     async def _run(self, flight: _InFlight) -> Outcome | None:
         """Run the function; None if its lease was lost, so that there is nothing to tell."""
@@ -288,14 +301,6 @@ class Work:
         """Wake those who wait for a change."""
         self._changed.set()
         self._changed = trio.Event()
-
-
-def _is_over(lease_id: str, now: float) -> bool:
-    """Whether a lease has run out: its id is a ULID of the moment in which it does."""
-    try:
-        return ULID.from_str(lease_id).milliseconds <= now * 1000
-    except ValueError:
-        return False
 
 
 def _write(request: Request, outcome: Outcome) -> bytes:

@@ -197,9 +197,10 @@ def _confirmed_replies_are_stored(facts: Facts) -> Findings:
         chain = facts.chain_at(event.request, event.at)
         if chain is None or event.worker not in chain.workers or not chain.live_at(event.at):
             continue  # nobody waits for it, or for another's
-        if not any(
-            chain.began <= reply.stored <= event.at for reply in facts.replies[event.request]
-        ):
+        # A confirmation may be on its way while the request, which is over, is made once more.
+        runs = (run for run in facts.runs_of(event.request) if run.worker == event.worker)
+        began = min([chain.began, *(run.began for run in runs)])
+        if not any(began <= reply.stored <= event.at for reply in facts.replies[event.request]):
             yield event.at, f"{event.worker} was told that its reply to {event.request} is safe"
 
 

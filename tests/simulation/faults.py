@@ -73,9 +73,12 @@ class Fault:
 
     @property
     def can_strand(self) -> bool:
-        """Whether an executor may end without having cleaned up after its requests."""
+        """Whether an executor may end without having cleaned up after its requests.
+
+        So may one that has taken over a lease, was not told so, and ends before that is over.
+        """
         ends = self.kind in (FaultKind.KILL, FaultKind.RESTART)
-        return ends and self.node.startswith("ex-")
+        return self.kind is FaultKind.FORGETFUL or (ends and self.node.startswith("ex-"))
 
     @property
     def can_displace(self) -> bool:

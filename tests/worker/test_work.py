@@ -388,9 +388,30 @@ async def test_a_request_whose_lease_lasts_runs_at_once(
     make_rig: MakeRig, autojump_clock: MockClock
 ) -> None:
     rig = make_rig(now=lambda: NOW)
-    await rig.take(_request(lease_id=str(ULID.from_timestamp(NOW + 1))))
+    await rig.take(_request(lease_id=str(ULID.from_timestamp(NOW + 11))))
 
     assert (rig.running, rig.link.lease_ids) == (1, [])
+
+
+async def test_a_request_whose_lease_is_about_to_end_is_asked_for_before_it_runs(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    about_to_end = str(ULID.from_timestamp(NOW + 9))
+    rig = make_rig(now=lambda: NOW)
+    await rig.take(_request(lease_id=about_to_end))
+
+    assert (rig.running, rig.link.lease_ids) == (0, [about_to_end])
+
+
+async def test_what_was_on_its_way_for_long_does_not_run_for_longer_than_its_lease(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    """Nobody extends it; somebody else may be given the request once it is over."""
+    rig = make_rig(now=lambda: NOW)
+    await rig.take(_request(lease_id=str(ULID.from_timestamp(NOW + 12))))
+    await trio.sleep(12.1)
+
+    assert rig.running == 0
 
 
 async def test_where_leases_are_not_extended_a_late_request_runs_at_once(
