@@ -92,7 +92,9 @@ class ExecutorStreams:
     async def extend_lease(self, request: pb.ExtendLeaseRequest, *, timeout: float) -> str | None:
         """Have the executor that waits for a request extend its lease, or vouch for it.
 
-        Which one that is the state store knows, which cannot be asked: all are asked.
+        Which one that is the state store knows, which cannot be asked: all are asked. Who has
+        asked the store is right at once; who vouches, once nobody else has said otherwise, as
+        more than one executor may wait for the request.
 
         Args:
             timeout: seconds.
@@ -112,9 +114,11 @@ class ExecutorStreams:
                 async def ask(session: _Session) -> None:
                     nonlocal found
                     answer = await session.extend_lease(written)
-                    if answer.in_progress:
+                    from_store = answer.lease_id != request.lease_id
+                    if answer.in_progress and (from_store or found is None):
                         found = answer
-                        scope.cancel()
+                        if from_store:
+                            scope.cancel()
 
                 for sessions in self._sessions.values():
                     nursery.start_soon(ask, sessions[-1])

@@ -175,7 +175,10 @@ class Keys:
         return f"{{{env_id}}}:ix:created:{group_hash}"
 
     def abandoned(self, env_id: str, request_id: str) -> str:
-        """String with a TTL: the request ended without a response; a late one is not kept."""
+        """String with a TTL: the request ended without a response; a late one is not kept.
+
+        It tells when the lease ends under which a worker may still run it, and which worker.
+        """
         return f"{{{env_id}}}:ix:abandoned:{request_id}"
 
     def apps(self, env_id: str) -> str:

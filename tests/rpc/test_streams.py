@@ -85,6 +85,47 @@ async def test_the_executor_that_waits_for_the_request_is_found_among_all() -> N
         assert await gateway.executors.extend_lease(EXTENSION, timeout=5) == "lease-2"
 
 
+@pytest.mark.parametrize("stored", ["lease-2", ""])
+async def test_an_executor_that_has_asked_the_store_is_believed_before_one_that_vouches(
+    stored: str,
+) -> None:
+    async def later(request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+        await trio.sleep(0.1)
+        return LeaseAnswer(in_progress=True, lease_id=stored)
+
+    async with (
+        open_bridge() as bridge,
+        open_gateway(bridge, Worker()) as gateway,
+        open_executor_side(bridge) as first,
+        open_executor_side(bridge, address=("executor-2", 7000)) as second,
+    ):
+        await first.connect(gateway)
+        await second.connect(gateway)
+        first.replies.extend = waiting(EXTENSION.lease_id)
+        second.replies.extend = later
+        found = await gateway.executors.extend_lease(EXTENSION, timeout=5)
+        assert found == (stored or None)
+
+
+async def test_an_executor_that_vouches_is_enough_where_another_says_nothing() -> None:
+    async def hang(request: pb.ExtendLeaseRequest) -> LeaseAnswer:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with (
+        open_bridge() as bridge,
+        open_gateway(bridge, Worker()) as gateway,
+        open_executor_side(bridge) as first,
+        open_executor_side(bridge, address=("executor-2", 7000)) as second,
+    ):
+        await first.connect(gateway)
+        await second.connect(gateway)
+        first.replies.extend = waiting(EXTENSION.lease_id)
+        second.replies.extend = hang
+        found = await gateway.executors.extend_lease(EXTENSION, timeout=0.5)
+        assert found == EXTENSION.lease_id
+
+
 async def test_nobody_answers_for_a_lease_whose_request_nobody_waits_for() -> None:
     async with open_both() as (gateway, _):
         with pytest.raises(StoreUnavailable, match="no executor answers for the lease"):

@@ -68,6 +68,15 @@ async def test_when_its_worker_has_replied_a_request_is_anybodys(harness: Harnes
     assert isinstance(await harness.acquire("r1"), Acquired)
 
 
+@pytest.mark.parametrize("sender", ["worker-that-had-it-before", ""])
+async def test_the_reply_of_another_worker_does_not_tell_that_this_one_has_ended(
+    harness: Harness, sender: str
+) -> None:
+    over = await given_up(harness)
+    await harness.store.responses.save(ENV, "r1", b"reply", instance_id=sender)
+    assert await harness.acquire("r1") == Abandoned(over)
+
+
 async def test_a_late_reply_leaves_no_mark_where_nothing_was_given_up(harness: Harness) -> None:
     await harness.store.responses.save(ENV, "r1", b"reply", instance_id=WORKER)
     mark = harness.keys.abandoned(ENV, "r1")

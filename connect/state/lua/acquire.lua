@@ -70,7 +70,8 @@ if lease and lease.leaseID ~= held and is_live(lease, now_ms) then
 end
 
 if not lease then
-  local over = tonumber(redis.call('GET', KEYS[7]) or 0) or 0
+  local mark = redis.call('GET', KEYS[7])
+  local over = mark and tonumber(string.match(mark, '^%d+')) or 0
   if over > now_ms then
     return { 'abandoned', over }
   end

@@ -4,14 +4,15 @@
 --       8 requests on the worker
 -- ARGV: 1 to 4 as in indexes, 5 request id, 6 executor host or '' (whoever it is), 7 executor
 --       port, 8 lifetime of the mark (ms), 9 '1' to leave a response where it is, 10 lease id of
---       a routing whose answer was lost, or '', 11 '1' if a worker may run the request, then if the worker is
---       known: 12 instance id, 13 worker hash, 14 lifetime of capacity keys (ms)
+--       a routing whose answer was lost, or '', 11 '1' if a worker may run the request, then if
+--       the worker is known: 12 instance id, 13 worker hash, 14 lifetime of capacity keys (ms)
 -- Returns {'done'}; {'taken'} if the request is another executor's now, and nothing is done but
 --       that a worker which has replied has room again; {'live'} if the routing whose answer was
 --       lost has taken over a lease, until that is over; or what must be asked again with the
 --       worker's hash, which only the caller can compute: {'assigned', instance id}.
 -- A request that ends without a response is marked, so that a late one is not kept; where a
--- worker may run it, with the end of its lease (unix ms), so that nobody else does before.
+-- worker may run it, with the end of its lease (unix ms) and the worker's instance id, so that
+-- nobody else does before.
 
 -- include: capacity_set
 -- include: indexes
@@ -56,7 +57,8 @@ local remove = ARGV[9] == '1' and 'EXISTS' or 'DEL'
 if redis.call(remove, KEYS[4]) == 0 and (lease or redis.call('EXISTS', KEYS[6]) == 0) then
   local over = ARGV[11] == '1' and lease and ulid_ms(lease.leaseID) or 0
   local lifetime = math.max(tonumber(ARGV[8]), over - now_ms)
-  redis.call('SET', KEYS[6], whole(over), 'PX', whole(lifetime))
+  local worker = instance or lease and lease.workerID or ''
+  redis.call('SET', KEYS[6], whole(over) .. ' ' .. worker, 'PX', whole(lifetime))
 end
 give_back()
 return { 'done' }

@@ -31,8 +31,11 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   return { 'again', stored }
 end
 if not stored and (not running or redis.call('EXISTS', KEYS[4]) == 1) then
-  -- Its worker runs it no more: whoever asks for it again need not wait.
-  redis.call('SET', KEYS[4], '0', 'XX', 'KEEPTTL')
+  local mark = redis.call('GET', KEYS[4])
+  if mark and string.match(mark, '^%d+ (.+)$') == ARGV[3] then
+    -- Its worker runs it no more: whoever asks for it again need not wait.
+    redis.call('SET', KEYS[4], '0', 'KEEPTTL')
+  end
   return { 'late', stored }
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
