@@ -112,8 +112,8 @@ def find_gateway(asked: AdminApi, gateway: str | None, *, hostname: str | None =
         hostname: name of this machine.
 
     Raises:
-        ConfigurationError: there is no such gateway, more than one, or its API cannot be
-            reached from this machine.
+        ConfigurationError: there is no such gateway, more than one, its API cannot be
+            reached from this machine, or another gateway has its address by now.
     """
     if gateway is None:
         return asked
@@ -136,7 +136,14 @@ def find_gateway(asked: AdminApi, gateway: str | None, *, hostname: str | None =
             f"the admin API of gateway {one['id']} listens on loopback of {host or 'its host'} "
             f"({url}): run this there, or give a URL that leads to it"
         )
-    return asked.at(url)
+    api = asked.at(url)
+    # The record of a gateway that died stays until it is collected; its address may go
+    # to the next one long before.
+    there = api.get("/gateway").get("id")
+    if there != one["id"]:
+        who = there or "a process without a gateway"
+        raise ConfigurationError(f"gateway {one['id']} is gone; {who} answers at its address {url}")
+    return api
 
 
 def _on_loopback(url: str) -> bool:

@@ -13,7 +13,13 @@ FAR = {"id": "01JBBB", "hostname": "there", "admin": "http://10.0.0.7:8290"}
 OLD = {"id": "01JCCC", "hostname": "there", "admin": ""}
 
 
+AT = {"127.0.0.1:9000": {"id": "01JAAA1"}, "10.0.0.7:8290": {"id": "01JBBB"}}
+
+
 def table(request: httpx.Request) -> httpx.Response:
+    """Answer for the table of all gateways, and for each of them what it says of itself."""
+    if request.url.path == "/gateway":
+        return httpx.Response(200, json=AT[request.url.netloc.decode()])
     assert str(request.url) == f"{ADMIN}/gateways"
     return httpx.Response(200, json={"data": [HERE, THERE, FAR, OLD]})
 
@@ -63,9 +69,29 @@ def test_a_gateway_that_cannot_be_found_or_reached_is_refused(name: str, message
 
 def test_an_admin_api_by_name_is_not_taken_for_loopback() -> None:
     def named(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/gateway":
+            return httpx.Response(200, json={"id": "01JAAA2"})
         return httpx.Response(200, json={"data": [THERE | {"admin": "http://gw-2:8290"}]})
 
     assert find_gateway(answering(named), "01JAAA2", hostname="here").url == "http://gw-2:8290"
+
+
+@pytest.mark.parametrize(
+    ("answer", "who"),
+    [
+        ({"id": "01JDDD", "status": "active"}, "01JDDD"),
+        ({"status": "not running here"}, "a process without a gateway"),
+    ],
+)
+def test_another_process_at_the_address_of_a_gateway_that_died_is_not_taken_for_it(
+    monkeypatch: pytest.MonkeyPatch, answer: dict[str, str], who: str
+) -> None:
+    monkeypatch.setitem(AT, "10.0.0.7:8290", answer)
+    with pytest.raises(ConfigurationError) as raised:
+        find_gateway(answering(table), "01JBBB")
+    assert str(raised.value) == (
+        f"gateway 01JBBB is gone; {who} answers at its address http://10.0.0.7:8290"
+    )
 
 
 def test_a_refusal_is_told_in_the_words_of_the_api() -> None:
