@@ -15,6 +15,7 @@ from connect.protocol.lifecycle import (
     ClosedConnection,
     DisconnectReason,
     DrainProgress,
+    DrainState,
     OpenConnection,
     Side,
     Transition,
@@ -133,14 +134,16 @@ class GatewayAdmin:
         return json_response(_drain(gateway.drain_progress()), 202)
 
     async def drained(self, _request: Request) -> Response:
-        """200 once every connection is gone, 425 until then."""
+        """200 once every connection is gone, 425 until then, also where that is given up."""
         progress = self._here().drain_progress()
         if progress is None:
             return error_response(425, "the gateway is not draining", **_drain(None))
-        if not progress.over:
-            what = f"{progress.open} of {progress.total} connections are still open"
-            return error_response(425, what, **_drain(progress))
-        return json_response(_drain(progress))
+        if progress.state is DrainState.DRAINED:
+            return json_response(_drain(progress))
+        what = f"{progress.open} of {progress.total} connections are still open"
+        if progress.state is DrainState.GIVEN_UP:
+            what += ", and the time to wait for them is over"
+        return error_response(425, what, **_drain(progress))
 
     async def activate(self, _request: Request) -> Response:
         """Take connections again, after a drain or in the midst of one."""
@@ -265,7 +268,7 @@ def _drain(progress: DrainProgress | None) -> dict[str, Any]:
     if progress is None:
         return {"state": "active"}
     shown = asdict(progress)
-    over = shown.pop("over")
+    del shown["over"]
     for name in ("seconds", "seconds_left"):
         shown[name] = round(shown[name], 3)
-    return {"state": "drained" if over else "draining"} | shown
+    return {"state": str(progress.state)} | shown

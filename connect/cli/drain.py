@@ -18,6 +18,9 @@ _LOOK_EVERY = 0.25
 
 _NOT_DRAINED = 1  # exit code
 
+# What a gateway did that is neither drained nor draining, by the state it answers.
+_WHY_NOT = {"active": "was activated again", "given_up": "gave the drain up at its deadline"}
+
 _TOO_EARLY = frozenset({425})
 
 
@@ -37,7 +40,7 @@ def drain(gateway: str | None, admin: str, wait: bool, timeout: str, as_json: bo
     \b
     Exit codes:
       0  the drain has begun; with --wait, it is over
-      1  with --wait: not over in time, or given up
+      1  with --wait: not over in time, given up by the gateway, or called off
       2  wrong usage, or there is no such gateway
     """
     from connect.protocol.durations import parse_duration
@@ -78,9 +81,7 @@ def _wait(api: AdminApi, seconds: float, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(answer))
     if answer["state"] != "drained":
-        why = (
-            "was activated again" if answer["state"] == "active" else f"is not after {seconds:g} s"
-        )
+        why = _WHY_NOT.get(answer["state"], f"is not drained after {seconds:g} s")
         print(f"connect drain: {api.url} {why}: {_progress(answer)}", file=sys.stderr)
         return _NOT_DRAINED
     if not as_json:
@@ -99,7 +100,7 @@ def wait_until_drained(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
-    """Look at a drain until it is over, given up, or the time is.
+    """Look at a drain until it is over, given up or called off, or the time is over.
 
     Args:
         tell: called with the progress, in words, at each look.
@@ -131,7 +132,8 @@ def _progress(answer: dict[str, Any]) -> str:
     ]
     if answer["replies_kept"]:
         words.append(f"{answer['replies_kept']} replies to be stored")
-    words.append(f"at most {answer['seconds_left']:.0f} s to go")
+    if answer["state"] == "draining":
+        words.append(f"at most {answer['seconds_left']:.0f} s to go")
     return ", ".join(words)
 
 

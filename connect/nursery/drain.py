@@ -85,6 +85,7 @@ class Drain:
         self._room = 0.0  # for workers on their way
         self._began = self._next_closing = trio.current_time()
         self._deadline = self._began + services.settings.timing.drain
+        self._hard_deadline = self._deadline + _CLEANUPS * services.settings.timing.cleanup
         self._ended: float | None = None
 
     async def run(self) -> None:
@@ -96,8 +97,7 @@ class Drain:
         the latest, whatever is left. Cancelled, connections stay open that have not been
         closed.
         """
-        hard_deadline = self._deadline + _CLEANUPS * self._services.settings.timing.cleanup
-        with self._scope, trio.move_on_at(hard_deadline) as limit:
+        with self._scope, trio.move_on_at(self._hard_deadline) as limit:
             async with trio.open_nursery() as looking:
                 looking.start_soon(self._look_for_others)
                 async with trio.open_nursery() as nursery:
@@ -110,7 +110,11 @@ class Drain:
             if kept := len(self._keeper):
                 self._services.log.warning("replies not saved, left to be flushed", count=kept)
         if limit.cancelled_caught:
-            self._services.log.error("drain not over in time", connections=len(self._open))
+            self._services.log.error(
+                "drain not over in time",
+                connections=self.progress().open,
+                replies=len(self._keeper),
+            )
         if self._scope.cancelled_caught:
             self._let_go()
         self._ended = trio.current_time()
@@ -144,7 +148,7 @@ class Drain:
             in_flight=sum(connection.in_flight for connection in still),
             replies_kept=len(self._keeper),
             seconds=now - self._began,
-            seconds_left=0.0 if self.over.is_set() else max(0.0, self._deadline - now),
+            seconds_left=0.0 if self.over.is_set() else max(0.0, self._hard_deadline - now),
         )
 
     async def _tell_all(self, nursery: trio.Nursery) -> None:

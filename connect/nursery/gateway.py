@@ -32,6 +32,7 @@ from connect.protocol.lifecycle import (
     Disconnect,
     DisconnectReason,
     DrainProgress,
+    DrainState,
     OpenConnection,
 )
 from connect.state.records import GatewayRecord, GatewayStatus
@@ -312,7 +313,10 @@ class Gateway:
         with trio.move_on_after(_MARK_WITHIN):
             await self._beat()
         await drain.run()
-        self.services.log.info("drained" if self._drain is drain else "drain given up")
+        if self._drain is not drain:
+            self.services.log.info("drain called off")
+        elif drain.progress().state is DrainState.DRAINED:
+            self.services.log.info("drained")
 
     async def activate(self) -> bool:
         """Take connections again, and close no more of those there are.

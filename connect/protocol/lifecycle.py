@@ -13,6 +13,7 @@ __all__ = [
     "Disconnect",
     "DisconnectReason",
     "DrainProgress",
+    "DrainState",
     "OpenConnection",
     "Phase",
     "PhaseReason",
@@ -156,12 +157,20 @@ class ClosedConnection:
     transitions: Sequence[Transition]
 
 
+class DrainState(StrEnum):
+    """What has become of a gateway's drain."""
+
+    DRAINING = "draining"
+    DRAINED = "drained"  # every connection is gone
+    GIVEN_UP = "given_up"  # its time is over, and there are connections left
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainProgress:
     """How far a gateway's drain has come.
 
     Attributes:
-        over: whether nothing is left to wait for.
+        over: whether it waits no longer.
         total: connections when it began.
         told: how many have been sent GATEWAY_CLOSING.
         left: how many are gone, closed by their workers or by the gateway.
@@ -170,7 +179,7 @@ class DrainProgress:
         in_flight: requests that their workers still run.
         replies_kept: replies that wait for the state store.
         seconds: since it began, or that it took.
-        seconds_left: until the last connections are closed.
+        seconds_left: until it waits no longer, whatever is left.
     """
 
     over: bool
@@ -183,6 +192,13 @@ class DrainProgress:
     replies_kept: int
     seconds: float
     seconds_left: float
+
+    @property
+    def state(self) -> DrainState:
+        """What has become of the drain so far."""
+        if not self.over:
+            return DrainState.DRAINING
+        return DrainState.GIVEN_UP if self.open else DrainState.DRAINED
 
 
 # What a worker may give as its reason, and be taken at its word.

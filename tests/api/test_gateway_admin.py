@@ -321,6 +321,7 @@ async def test_a_drain_is_not_begun_by_looking() -> None:
     [
         (None, 425, "active"),
         (a_progress(), 425, "draining"),
+        (a_progress(over=True), 425, "given_up"),
         (a_progress(over=True, open=0), 200, "drained"),
     ],
 )
@@ -331,9 +332,16 @@ async def test_drained_answers_200_only_when_every_connection_is_gone(
     assert (response.status_code, response.json()["state"]) == (status, state)
 
 
-async def test_a_drain_that_goes_on_is_told_in_words() -> None:
-    response = await ask("/drained", gateway=FakeGateway(progress=a_progress()))
-    assert response.json()["error"] == "3 of 5 connections are still open"
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        (False, "3 of 5 connections are still open"),
+        (True, "3 of 5 connections are still open, and the time to wait for them is over"),
+    ],
+)
+async def test_what_is_left_of_a_drain_is_told_in_words(over: bool, message: str) -> None:
+    response = await ask("/drained", gateway=FakeGateway(progress=a_progress(over=over)))
+    assert response.json()["error"] == message
 
 
 async def test_a_gateway_is_activated() -> None:

@@ -67,8 +67,14 @@ def test_the_end_of_a_drain_is_printed_as_json(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("looks", "arguments", "message"),
     [
-        ([(425, progress())], ["--timeout=0s"], "is not after 0 s: 3 of 5 connections open"),
+        ([(425, progress())], ["--timeout=0s"], "is not drained after 0 s: 3 of 5"),
         ([(425, {"state": "active"})], [], "was activated again: no drain"),
+        (
+            [(425, progress("given_up", seconds_left=0.0))],
+            [],
+            "gave the drain up at its deadline: 3 of 5 connections open, 5 told, "
+            "7 requests running\n",
+        ),
     ],
 )
 def test_a_drain_that_does_not_come_to_its_end_exits_1(

@@ -6,12 +6,15 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import structlog
 import trio
 import trio.testing
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 from ulid import ULID
 
 from connect.errors import Syscode
+from connect.nursery.connection import Connection
+from connect.protocol.lifecycle import DrainState
 from connect.state.records import ConnectionStatus, GatewayStatus
 from tests.nursery.draining import (
     another_gateway,
@@ -128,11 +131,73 @@ async def test_the_progress_of_a_drain_counts_who_is_told_who_left_and_who_was_c
         found = drain.progress()
         assert (found.total, found.told, found.left, found.closed, found.open) == (2, 2, 1, 0, 1)
         assert (found.over, found.in_flight) == (False, 1)
-        assert found.seconds_left == pytest.approx(20, abs=0.2)
+        assert found.seconds_left == pytest.approx(25 + 3 * 5 - 5, abs=0.2)
         await drain.over.wait()
         found = drain.progress()
         assert (found.over, found.left, found.closed, found.open) == (True, 2, 1, 0)
         assert found.seconds_left == 0
+
+
+async def write_nothing(message: str | bytes) -> None:
+    await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def given_up_drain() -> AsyncIterator[tuple[Rig, Connection, list[str]]]:
+    """Drain a gateway until it gives up a connection that a write keeps; collect its log."""
+    with structlog.testing.capture_logs() as logs:
+        async with open_rig(with_timing(drain=5, cleanup=1, write=20)) as rig:
+            connection = connection_of(rig, await rig.worker())
+            connection.socket.send_message = write_nothing  # type: ignore[method-assign] # a full pipe
+            began = trio.current_time()
+            await rig.gateway.drain()
+            assert trio.current_time() - began == pytest.approx(5 + 3 * 1, abs=0.1)
+            await wait_all_tasks_blocked()
+            yield rig, connection, [line["event"] for line in logs]
+
+
+async def test_a_drain_that_leaves_a_connection_at_its_hard_deadline_is_given_up(
+    autojump_clock: MockClock,
+) -> None:
+    async with given_up_drain() as (rig, _, _):
+        progress = rig.gateway.drain_progress()
+        assert progress is not None
+        assert (progress.state, progress.open) == (DrainState.GIVEN_UP, 1)
+
+
+async def test_a_drain_that_is_given_up_is_not_logged_as_drained(
+    autojump_clock: MockClock,
+) -> None:
+    async with given_up_drain() as (_, _, logged):
+        assert "drain not over in time" in logged
+        assert "drained" not in logged
+
+
+async def test_a_gateway_is_drained_after_all_when_what_was_given_up_is_gone(
+    autojump_clock: MockClock,
+) -> None:
+    async with given_up_drain() as (rig, connection, _):
+        await connection.finished.wait()
+        progress = rig.gateway.drain_progress()
+        assert progress is not None
+        assert progress.state is DrainState.DRAINED
+
+
+@pytest.mark.parametrize(("activated", "word"), [(False, "drained"), (True, "drain called off")])
+async def test_the_end_of_a_drain_is_logged_by_what_ended_it(
+    activated: bool, word: str, autojump_clock: MockClock
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with open_rig() as rig:
+            await rig.worker()
+            drain = rig.gateway.start_drain()
+            await trio.sleep(1)
+            if activated:
+                await rig.gateway.activate()
+            await drain.over.wait()
+            await wait_all_tasks_blocked()
+    logged = {line["event"] for line in logs}
+    assert logged & {"drained", "drain called off", "drain not over in time"} == {word}
 
 
 async def closings(
