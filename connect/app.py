@@ -294,6 +294,7 @@ class _Parts:
             keys=self.keys,
             tokens=self.tokens,
             replies=replies,
+            metrics=self.metrics,
             runner=runner,
             nursery=serving,
             event_keys=self.settings.tenant.event_keys,

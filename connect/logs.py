@@ -5,8 +5,9 @@ import sys
 from typing import Literal
 
 import structlog
+import trio
 
-__all__ = ["configure_logging", "set_log_level"]
+__all__ = ["SparseLog", "configure_logging", "set_log_level"]
 
 
 class _Logger(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: ignore[misc] # no static base
@@ -59,3 +60,29 @@ def set_log_level(level: str) -> None:
         if not name.startswith("__"):
             setattr(_Logger, name, method)
     logging.getLogger().setLevel(max(number, logging.WARNING))
+
+
+class SparseLog:
+    """Warns of what may happen very often: of each kind once in a while.
+
+    Args:
+        every: seconds between two lines of one kind (Trio clock).
+    """
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def warning(self, event: str, *, code: str, reason: str) -> None:
+        """Log this, with how often it was left out since the last line; or leave it out.
+
+        Args:
+            code: the kind; there are few.
+        """
+        last, unsaid = self._told.get(code, (-float("inf"), 0))
+        now = trio.current_time()
+        if now - last >= self._every:
+            structlog.get_logger().warning(event, code=code, reason=reason, more=unsaid)
+            self._told[code] = (now, 0)
+        else:
+            self._told[code] = (last, unsaid + 1)

@@ -36,6 +36,13 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.starts_refused = Counter(
+            "connect_starts_refused",
+            "Requests of workers for a connection (POST /v0/connect/start) that the API refused, "
+            "by code.",
+            ["code"],
+            registry=self.registry,
+        )
         self.handshakes = Gauge(
             "connect_handshakes",
             "Worker connections whose handshake is in progress.",

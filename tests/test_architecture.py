@@ -21,7 +21,7 @@ BELOW = {
     "rpc": {"errors", "settings", "metrics", "protocol", "config", "state"},
     "runs": {"errors", "settings", "metrics", "protocol", "config", "state"},
     "api": {
-        "errors", "settings", "metrics", "protocol", "config", "state", "runs", "reloading",
+        "errors", "settings", "metrics", "logs", "protocol", "config", "state", "runs", "reloading",
     },
     "worker": {"errors", "settings", "protocol"},
     "demo": {"worker"},

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
+from trio.testing import MockClock
 
-from connect.logs import configure_logging, set_log_level
+from connect.logs import SparseLog, configure_logging, set_log_level
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +64,20 @@ def test_libraries_never_tell_less_than_warnings_more() -> None:
     assert logging.getLogger("some.library").getEffectiveLevel() == logging.WARNING
     set_log_level("error")
     assert logging.getLogger("some.library").getEffectiveLevel() == logging.ERROR
+
+
+async def test_each_kind_is_told_at_most_once_in_its_time_with_how_often_it_was_left_out(
+    mock_clock: MockClock,
+) -> None:
+    log = SparseLog(10)
+    with capture_logs() as logs:
+        for moment in (0, 4, 5, 1, 10):
+            mock_clock.jump(moment)
+            log.warning("refused", code="full", reason="no room")
+        log.warning("refused", code="other", reason="no key")
+    assert [(line["code"], line["more"]) for line in logs] == [
+        ("full", 0),
+        ("full", 2),
+        ("full", 0),
+        ("other", 0),
+    ]

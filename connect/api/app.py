@@ -15,6 +15,7 @@ from connect.api.reads import Reads
 from connect.api.run_api import RunApi
 from connect.api.worker_api import ReplySender, WorkerApi
 from connect.config.defined import DefinedFunctions
+from connect.metrics import Metrics
 from connect.protocol.tokens import SessionTokens, SigningKeys
 from connect.runs import Runner, TriggeredRuns
 from connect.settings import Settings
@@ -30,6 +31,7 @@ def create_api(
     keys: SigningKeys,
     tokens: SessionTokens,
     replies: ReplySender,
+    metrics: Metrics,
     runner: Runner,
     nursery: trio.Nursery,
     max_runs: int = 1000,
@@ -44,6 +46,7 @@ def create_api(
         keys: signing keys; when there are any, all but the health endpoints need one.
         tokens: issue the session tokens that the gateways verify.
         replies: pushes flushed replies to executors.
+        metrics: where refused workers are counted.
         runner: runs functions to their end.
         nursery: where runs live that an event started.
         max_runs: how many of those may be in progress.
@@ -55,7 +58,13 @@ def create_api(
     env_id = settings.tenant.env_id
     access = Access(keys)
     worker = WorkerApi(
-        store, settings=settings, access=access, tokens=tokens, replies=replies, now=now
+        store,
+        settings=settings,
+        access=access,
+        tokens=tokens,
+        replies=replies,
+        metrics=metrics,
+        now=now,
     )
     reads = Reads(store, env_id=env_id, access=access, defined=defined)
     functions = FunctionReads(store.apps, env_id=env_id, access=access, defined=defined, now=now)

@@ -19,6 +19,7 @@ from connect.runs import jsontext
 __all__ = [
     "CLIENT_CLOSED_REQUEST",
     "EXCEPTION_HANDLERS",
+    "STORE_UNAVAILABLE",
     "Access",
     "ApiError",
     "BodyDiscard",
@@ -35,6 +36,9 @@ _log = structlog.get_logger(__name__)
 
 # A client that has gone has no status of its own in HTTP; this one is customary.
 CLIENT_CLOSED_REQUEST = 499
+
+# The code of what cannot be done without the state store.
+STORE_UNAVAILABLE = "store_unavailable"
 
 
 class ApiError(Exception):
@@ -174,7 +178,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 def store_unavailable(error: Exception) -> Response:
     """Return the response for a state store that does not answer, and log it."""
     _log.warning("state store unavailable", reason=str(error))
-    return error_response(503, "the state store does not answer", code="store_unavailable")
+    return error_response(503, "the state store does not answer", code=STORE_UNAVAILABLE)
 
 
 async def _store_unavailable(_request: Request, error: Exception) -> Response:

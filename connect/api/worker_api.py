@@ -12,8 +12,17 @@ from starlette.responses import Response
 from ulid import ULID
 
 from connect.api.endpoints import choose_gateway, gateway_endpoint
-from connect.api.http import Access, ApiError, protobuf_response, read_body
-from connect.errors import MalformedMessage, Syscode
+from connect.api.http import (
+    CLIENT_CLOSED_REQUEST,
+    STORE_UNAVAILABLE,
+    Access,
+    ApiError,
+    protobuf_response,
+    read_body,
+)
+from connect.errors import MalformedMessage, StoreUnavailable, Syscode
+from connect.logs import SparseLog
+from connect.metrics import Metrics
 from connect.protocol.codec import decode
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens
@@ -27,6 +36,9 @@ _log = structlog.get_logger(__name__)
 
 # When a worker may ask again that finds its account at its limit.
 _ACCOUNT_FULL_SECONDS = "10"
+
+# Between two lines in the log about starts refused for the same reason, in seconds.
+_LOG_SECONDS = 10.0
 
 _EXECUTOR_PORT = Listen().executor_rpc_port  # of executors that write none into a lease
 
@@ -54,6 +66,7 @@ class WorkerApi:
         access: Access,
         tokens: SessionTokens,
         replies: ReplySender,
+        metrics: Metrics,
         now: Callable[[], float],
         sample: Callable[[Sequence[GatewayRecord], int], Sequence[GatewayRecord]] = random.sample,
     ) -> None:
@@ -62,11 +75,28 @@ class WorkerApi:
         self._access = access
         self._tokens = tokens
         self._replies = replies
+        self._refused = metrics.starts_refused
+        self._log = SparseLog(_LOG_SECONDS)
         self._now = now
         self._sample = sample
 
     async def start(self, request: Request) -> Response:
-        """Send a worker to a gateway, with a token for it."""
+        """Send a worker to a gateway, with a token for it; count and log who is refused."""
+        try:
+            return await self._start(request)
+        except ApiError as error:
+            if error.status != CLIENT_CLOSED_REQUEST:
+                self._note_refusal(error.code or str(error.status), error.message)
+            raise
+        except StoreUnavailable as error:
+            self._note_refusal(STORE_UNAVAILABLE, str(error))
+            raise
+
+    def _note_refusal(self, code: str, reason: str) -> None:
+        self._refused.labels(code).inc()
+        self._log.warning("start refused", code=code, reason=reason)
+
+    async def _start(self, request: Request) -> Response:
         settings, now = self._settings, self._now()
         sync_token = self._access.presented(request)
         body = await read_body(request, settings.limits.start_body_bytes)

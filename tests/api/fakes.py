@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 
 from connect.api import create_api
 from connect.errors import StoreUnavailable
+from connect.metrics import Metrics
 from connect.protocol.tokens import SessionTokens, SigningKeys
 from connect.runs import Runner
 from connect.settings import Settings
@@ -164,6 +165,7 @@ class Api:
     worker: Worker
     runner: Runner
     nursery: trio.Nursery
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -178,7 +180,7 @@ async def open_api(
     """Open an API for the length of the block; runs that events started end with it."""
     store = store or Store()
     settings = settings or Settings()
-    replies, worker = Replies(), Worker(script)
+    replies, worker, metrics = Replies(), Worker(script), Metrics()
     runner = Runner(
         store.registered, worker.execute, settings=settings, now=now, jitter=lambda: 0.0
     )
@@ -189,6 +191,7 @@ async def open_api(
             keys=keys,
             tokens=TOKENS,
             replies=replies,
+            metrics=metrics,
             runner=runner,
             nursery=nursery,
             now=now,
@@ -196,5 +199,5 @@ async def open_api(
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://api:8288") as client:
-            yield Api(app, client, store, replies, worker, runner, nursery)
+            yield Api(app, client, store, replies, worker, runner, nursery, metrics)
         nursery.cancel_scope.cancel()

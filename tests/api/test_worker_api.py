@@ -2,6 +2,8 @@
 
 import pytest
 import trio
+from starlette.types import Message
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 from ulid import ULID
 
@@ -15,7 +17,7 @@ from connect.settings import (
     Settings,
 )
 from connect.state.records import GatewayStatus, LeaseRecord
-from tests.api.fakes import AUTHORIZED, KEY, KEYS, TOKENS, Store, gateway, open_api
+from tests.api.fakes import AUTHORIZED, KEY, KEYS, NO_KEYS, TOKENS, Api, Store, gateway, open_api
 
 START = "/v0/connect/start"
 FLUSH = "/v0/connect/flush"
@@ -336,3 +338,93 @@ async def test_a_key_that_is_changed_admits_by_the_new_one_and_no_more_by_the_ol
             ]
 
     assert statuses == [200, 200, 401, 200]
+
+
+def starts_refused(api: Api, code: str) -> float | None:
+    labels = {"code": code}
+    return api.metrics.registry.get_sample_value("connect_starts_refused_total", labels)
+
+
+FULL = "connect_too_many_connections_per_account"
+CROWDED = gateway(connections=5)
+
+
+@pytest.mark.parametrize(
+    ("store", "keys", "body", "code"),
+    [
+        (Store(all_gateways=[CROWDED]), NO_KEYS, b"", FULL),
+        (Store(all_gateways=[]), NO_KEYS, b"", "no_gateway_available"),
+        (Store(), KEYS, b"", "connect_authentication_failed"),
+        (Store(), NO_KEYS, b"\xff\xff", "invalid_body"),
+        (Store(down=True), NO_KEYS, b"", "store_unavailable"),
+    ],
+)
+async def test_a_start_that_is_refused_is_counted_and_logged_by_its_code(
+    store: Store, keys: SigningKeys, body: bytes, code: str, mock_clock: MockClock
+) -> None:
+    with capture_logs() as logs:
+        async with open_api(store, settings=with_account_limit(5), keys=keys) as api:
+            await api.client.post(START, content=body)
+
+    assert starts_refused(api, code) == 1
+    assert [(line["code"], line["more"]) for line in logs if line["event"] == "start refused"] == [
+        (code, 0)
+    ]
+
+
+async def test_a_start_that_is_refused_without_a_code_counts_by_its_status(
+    mock_clock: MockClock,
+) -> None:
+    async with open_api() as api:
+        await api.client.post(START, headers={"host": "a@b"})
+
+    assert starts_refused(api, "400") == 1
+
+
+async def test_starts_that_succeed_are_not_counted_as_refused(mock_clock: MockClock) -> None:
+    with capture_logs() as logs:
+        async with open_api() as api:
+            await api.client.post(START)
+
+    counted = [
+        sample for metric in api.metrics.starts_refused.collect() for sample in metric.samples
+    ]
+    assert (counted, logs) == ([], [])
+
+
+async def test_a_client_that_goes_away_was_not_refused(mock_clock: MockClock) -> None:
+    async def leaving() -> Message:
+        return {"type": "http.disconnect"}
+
+    answered: list[Message] = []
+
+    async def note(message: Message) -> None:
+        answered.append(message)
+
+    async with open_api() as api:
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": START,
+            "headers": [],
+            "query_string": b"",
+        }
+        await api.app(scope, leaving, note)
+
+    assert answered[0]["status"] == 499
+    assert starts_refused(api, "499") is None
+
+
+async def test_a_flood_of_refused_starts_fills_no_log(mock_clock: MockClock) -> None:
+    with capture_logs() as logs:
+        async with open_api(Store(all_gateways=[])) as api:
+            for _ in range(20):
+                await api.client.post(START)
+            mock_clock.jump(10)
+            await api.client.post(START)
+
+    assert starts_refused(api, "no_gateway_available") == 21
+    assert [(line["code"], line["more"]) for line in logs] == [
+        ("no_gateway_available", 0),
+        ("no_gateway_available", 19),
+    ]

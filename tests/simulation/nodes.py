@@ -274,6 +274,7 @@ class ApiNode(Node):
                 keys=SigningKeys(()),
                 tokens=_tokens(around),
                 replies=pool,
+                metrics=Metrics(),
                 runner=Runner(
                     self.store.apps, _execute_nothing, settings=around.settings, now=around.now
                 ),
