@@ -310,6 +310,7 @@ class _Parts:
     async def start_admin(self, watched: trio.Nursery, bound: socket.socket) -> None:
         service = self.service
         app = create_admin(
+            settings=self.settings,
             ping=self.store.ping,
             registry=self.metrics.registry,
             gateway=service.gateway,
@@ -317,6 +318,7 @@ class _Parts:
             ready=service.not_ready,
             stopping=lambda: service.stopping,
             reloads=service.reloads,
+            now=self.now,
         )
         host, port = await watched.start(serve_http, app, bound)
         self.service.note(admin=f"http://{_dialable(host)}:{port}")

@@ -1,5 +1,6 @@
 """The maintenance API: health, metrics, and the gateway of this process."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from connect.api.http import (
     json_time,
 )
 from connect.reloading import Reloadable
+from connect.settings import Settings
 from connect.state.records import GatewayRecord
 
 __all__ = ["create_admin"]
@@ -29,6 +31,7 @@ _LARGEST_BODY = 64 * 1024  # no endpoint here needs one
 
 def create_admin(
     *,
+    settings: Settings,
     ping: Callable[[], Awaitable[None]],
     registry: CollectorRegistry,
     gateway: GatewayPort | None,
@@ -36,6 +39,7 @@ def create_admin(
     ready: Ready = lambda: None,
     stopping: Callable[[], bool] = lambda: False,
     reloads: Reloadable | None = None,
+    now: Callable[[], float] = time.time,
 ) -> Starlette:
     """Return the maintenance API, for a listener on loopback: it asks for no key.
 
@@ -47,7 +51,11 @@ def create_admin(
         ready: says why the service is not ready, or None.
         stopping: whether the process is coming to its end: then no gateway is activated.
         reloads: the settings and function definitions, to be given anew.
+        now: the current time, in unix seconds.
     """
+    gateway_admin = GatewayAdmin(
+        gateway, gateways=gateways, ready=ready, stopping=stopping, settings=settings, now=now
+    )
     health = Health(ping, ready)
 
     async def show_metrics(_request: Request) -> Response:
@@ -62,7 +70,7 @@ def create_admin(
             Route("/ready", health.ready, methods=["GET"]),
             Route("/metrics", show_metrics, methods=["GET"]),
             Route("/reload", show_reload, methods=["GET"]),
-            *GatewayAdmin(gateway, gateways=gateways, stopping=stopping).routes(),
+            *gateway_admin.routes(),
         ],
         middleware=[Middleware(BodyDiscard, most=_LARGEST_BODY), Middleware(ErrorBoundary)],
         exception_handlers=EXCEPTION_HANDLERS,

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from connect.api.health import Ready
 from connect.api.http import ApiError, error_response, json_response, json_time
 from connect.protocol.lifecycle import (
     ClosedConnection,
@@ -20,6 +21,7 @@ from connect.protocol.lifecycle import (
     Side,
     Transition,
 )
+from connect.settings import Settings
 from connect.state.records import ConnectionStatus, GatewayRecord
 
 __all__ = ["GatewayAdmin", "GatewayPort"]
@@ -58,7 +60,9 @@ class GatewayAdmin:
     Args:
         gateway: None where that role does not run in this process.
         gateways: reads the table of all gateways.
+        ready: says why the service is not ready, or None.
         stopping: whether the process is coming to its end.
+        now: the current time, in unix seconds.
     """
 
     def __init__(
@@ -66,11 +70,17 @@ class GatewayAdmin:
         gateway: GatewayPort | None,
         *,
         gateways: Callable[[], Awaitable[Sequence[GatewayRecord]]],
+        ready: Ready,
         stopping: Callable[[], bool],
+        settings: Settings,
+        now: Callable[[], float],
     ) -> None:
         self._gateway = gateway
         self._gateways = gateways
+        self._ready = ready
         self._stopping = stopping
+        self._settings = settings
+        self._now = now
 
     def routes(self) -> list[Route]:
         """Return the routes of these endpoints."""
@@ -85,15 +95,33 @@ class GatewayAdmin:
         ]
 
     async def show(self, _request: Request) -> Response:
-        """The gateway of this process."""
+        """The gateway of this process, and why it takes no work, if so."""
         if self._gateway is None:
             return json_response({"status": "not running here"})
-        return json_response(dict(self._gateway.describe()))
+        return json_response({**self._gateway.describe(), "not_ready": self._ready()})
 
     async def show_all(self, _request: Request) -> Response:
-        """All gateways of the table, with where their maintenance APIs listen."""
+        """All gateways of the table, with where their maintenance APIs listen.
+
+        The record of one that died stays, with the status it had, until it is collected.
+        """
         records = sorted(await self._gateways(), key=lambda record: record.id)
-        return json_response({"data": [_gateway(record) for record in records]})
+        return json_response({"data": [self._of_table(record) for record in records]})
+
+    def _of_table(self, record: GatewayRecord) -> dict[str, Any]:
+        age = self._now() - record.last_heartbeat_ms / 1000
+        return {
+            "id": record.id,
+            "status": str(record.status),
+            "alive": age <= 2 * self._settings.timing.gateway_heartbeat,
+            "group": record.group,
+            "hostname": record.hostname,
+            "connections": record.connections,
+            "last_heartbeat_at": json_time(record.last_heartbeat_ms),
+            "heartbeat_age": round(age, 3) if record.last_heartbeat_ms else None,
+            "version": record.version,
+            "admin": record.admin,
+        }
 
     async def connections(self, request: Request) -> Response:
         """The open connections; ``?app=``, ``?instance=``, ``?status=``, ``?limit=``."""
@@ -249,19 +277,6 @@ def _transitions(transitions: Sequence[Transition]) -> list[dict[str, Any]]:
 
 def _time(unix: float) -> str | None:
     return json_time(round(unix * 1000))
-
-
-def _gateway(record: GatewayRecord) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "status": str(record.status),
-        "group": record.group,
-        "hostname": record.hostname,
-        "connections": record.connections,
-        "last_heartbeat_at": json_time(record.last_heartbeat_ms),
-        "version": record.version,
-        "admin": record.admin,
-    }
 
 
 def _drain(progress: DrainProgress | None) -> dict[str, Any]:

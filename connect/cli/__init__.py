@@ -45,6 +45,10 @@ _COMMANDS = {
         "connect.cli.connections:connections",
         "Show the connections of a gateway.",
     ),
+    "gateways": (
+        "connect.cli.gateways:gateways",
+        "Show all gateways, and which of them are alive.",
+    ),
     "drain": (
         "connect.cli.drain:drain",
         "Take a gateway out of service: it sends its workers to other gateways.",

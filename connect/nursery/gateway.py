@@ -357,6 +357,7 @@ class Gateway:
             "status": str(record.status) if record else str(GatewayStatus.STARTING),
             "group": self.services.settings.gateway_group,
             "version": __version__,
+            "store_away": self.store_away,
             "connections": len(self.table),
             "replies_kept": len(self._keeper),
             "in_flight": sum(connection.in_flight for connection in self.table),

@@ -21,6 +21,7 @@ from connect.protocol.lifecycle import (
     Side,
     Transition,
 )
+from connect.settings import Settings
 from connect.state.records import GatewayRecord, GatewayStatus
 
 OPENED = Transition(Phase.HANDSHAKING, 1_764_000_000.0, PhaseReason.SOCKET_ACCEPTED)
@@ -102,32 +103,41 @@ async def ping() -> None:
     await trio.lowlevel.checkpoint()
 
 
-async def gateways() -> list[GatewayRecord]:
-    await trio.lowlevel.checkpoint()
-    return [
-        GatewayRecord(
-            id="gw-1",
-            status=GatewayStatus.ACTIVE,
-            last_heartbeat_ms=1_764_000_000_000,
-            hostname="host-1",
-            ip="10.0.0.1",
-            group="default",
-            version="1",
-            connections=3,
-            admin="http://127.0.0.1:8290",
-        )
-    ]
-
-
 async def ask(
-    path: str, method: str = "GET", *, gateway: FakeGateway | None = None, stopping: bool = False
+    path: str,
+    method: str = "GET",
+    *,
+    gateway: FakeGateway | None = None,
+    not_ready: str | None = None,
+    stopping: bool = False,
+    at: float = 1_764_000_008.5,
+    heartbeat_ms: int = 1_764_000_000_000,
 ) -> httpx.Response:
+    record = GatewayRecord(
+        id="gw-1",
+        status=GatewayStatus.ACTIVE,
+        last_heartbeat_ms=heartbeat_ms,
+        hostname="host-1",
+        ip="10.0.0.1",
+        group="default",
+        version="1",
+        connections=3,
+        admin="http://127.0.0.1:8290",
+    )
+
+    async def gateways() -> list[GatewayRecord]:
+        await trio.lowlevel.checkpoint()
+        return [record]
+
     app = create_admin(
+        settings=Settings(),
         ping=ping,
         registry=CollectorRegistry(),
         gateway=gateway,
         gateways=gateways,
+        ready=lambda: not_ready,
         stopping=lambda: stopping,
+        now=lambda: at,
     )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
@@ -135,7 +145,13 @@ async def ask(
 
 
 async def test_the_gateway_describes_itself() -> None:
-    assert (await ask("/gateway", gateway=FakeGateway())).json() == {"id": "gw-1"}
+    response = await ask("/gateway", gateway=FakeGateway())
+    assert response.json() == {"id": "gw-1", "not_ready": None}
+
+
+async def test_a_gateway_that_takes_no_work_says_why() -> None:
+    response = await ask("/gateway", gateway=FakeGateway(), not_ready="it drains")
+    assert response.json()["not_ready"] == "it drains"
 
 
 async def test_a_process_without_a_gateway_says_so() -> None:
@@ -164,15 +180,34 @@ async def test_all_gateways_are_shown_with_their_maintenance_apis() -> None:
             {
                 "id": "gw-1",
                 "status": "active",
+                "alive": True,
                 "group": "default",
                 "hostname": "host-1",
                 "connections": 3,
                 "last_heartbeat_at": "2025-11-24T16:00:00.000Z",
+                "heartbeat_age": 8.5,
                 "version": "1",
                 "admin": "http://127.0.0.1:8290",
             }
         ]
     }
+
+
+@pytest.mark.parametrize(("silent", "alive"), [(10.0, True), (10.1, False)])
+async def test_a_gateway_is_alive_that_was_heard_of_within_two_intervals(
+    silent: float, alive: bool
+) -> None:
+    response = await ask("/gateways", at=1_764_000_000 + silent)
+    assert response.json()["data"][0]["alive"] is alive
+
+
+async def test_a_gateway_that_was_never_heard_of_has_no_age() -> None:
+    [shown] = (await ask("/gateways", heartbeat_ms=0)).json()["data"]
+    assert (shown["heartbeat_age"], shown["last_heartbeat_at"], shown["alive"]) == (
+        None,
+        None,
+        False,
+    )
 
 
 async def test_an_open_connection_is_shown() -> None:

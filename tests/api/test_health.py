@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from connect.api import create_admin
 from connect.errors import StoreUnavailable
+from connect.settings import Settings
 from connect.state.records import GatewayRecord
 from tests.api.fakes import KEYS, Store, open_api
 
@@ -109,7 +110,13 @@ async def _no_gateways() -> list[GatewayRecord]:
 async def _admin(path: str, method: str = "GET", **options: object) -> httpx.Response:
     registry = CollectorRegistry()
     Counter("connect_things", "Things.", registry=registry).inc()
-    known = {"ping": _up, "registry": registry, "gateway": None, "gateways": _no_gateways}
+    known = {
+        "settings": Settings(),
+        "ping": _up,
+        "registry": registry,
+        "gateway": None,
+        "gateways": _no_gateways,
+    }
     app = create_admin(**(known | options))  # type: ignore[arg-type] # options of any kind
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:

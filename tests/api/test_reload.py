@@ -33,7 +33,12 @@ def reloadable() -> Reloadable:
 
 async def shown(reloads: Reloadable | None) -> Any:
     app = create_admin(
-        ping=nothing, registry=CollectorRegistry(), gateway=None, gateways=nothing, reloads=reloads
+        settings=Settings(),
+        ping=nothing,
+        registry=CollectorRegistry(),
+        gateway=None,
+        gateways=nothing,
+        reloads=reloads,
     )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:

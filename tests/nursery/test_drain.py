@@ -342,3 +342,13 @@ async def test_a_gateway_describes_itself(autojump_clock: MockClock) -> None:
         await rig.worker()
         described = rig.gateway.describe()
         assert (described["status"], described["connections"]) == ("active", 1)
+        assert described["store_away"] is False
+
+
+async def test_a_gateway_that_is_cut_off_from_the_store_says_so(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        rig.outages.unreachable_since = trio.current_time()
+        await trio.sleep(2)
+        assert rig.gateway.describe()["store_away"] is True
