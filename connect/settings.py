@@ -73,7 +73,7 @@ class Timing:
         status_interval: interval for WORKER_STATUS messages; 0 switches them off.
         handshake: from the opened socket to WORKER_CONNECT.
         write: for one write to a worker's socket.
-        join: from WORKER_CONNECT until the worker is ready.
+        join: from WORKER_CONNECT until the worker has been told that it is connected.
         reader_stuck: that reading from a worker may pause without anything that it sent
             getting into the store.
         drain: for connections and requests to finish when the service ends.

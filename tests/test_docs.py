@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from connect.protocol.lifecycle import DisconnectReason
 from connect.settings import Limits, Timing
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +21,13 @@ def test_every_setting_is_listed_with_its_default(name: str, default: float) -> 
     [row] = [line for line in table.splitlines() if line.startswith(f"| `{name}` |")]
     shown = row.split("|")[2].split()[0]
     assert float(shown) == default
+
+
+@pytest.mark.parametrize("reason", DisconnectReason)
+def test_every_reason_of_a_disconnect_is_explained(reason: DisconnectReason) -> None:
+    table = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    heads = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert any(f"`{reason}`" in head for head in heads)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)

@@ -56,11 +56,11 @@ def connections(
         print(json.dumps(answer, indent=2))
         return 0
     found = answer["data"]
-    if not found:
+    if not answer["matching"]:
         print("no connections")
-        return 0
-    rows = [_closed_row(one) if closed else _open_row(one) for one in found]
-    print(layout([_CLOSED if closed else _OPEN, *rows]))
+    if found:
+        rows = [_closed_row(one) if closed else _open_row(one) for one in found]
+        print(layout([_CLOSED if closed else _OPEN, *rows]))
     if answer["matching"] > len(found):
         print(f"({len(found)} of {answer['matching']}; --limit shows more)")
     return 0

@@ -85,6 +85,10 @@ def test_that_there_are_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.splitlines()[-1] == "(1 of 5; --limit shows more)"
 
 
+def test_none_of_those_there_are_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert show(monkeypatch, [], "--limit=0", more=7)[1] == "(0 of 7; --limit shows more)\n"
+
+
 def test_json_is_what_the_api_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     _, shown = show(monkeypatch, [OPEN], "--json")
     assert json.loads(shown) == {"data": [OPEN], "matching": 1}
