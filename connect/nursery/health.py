@@ -42,6 +42,7 @@ class StoreHealth:
         self.returned_at = -float("inf")
         self._unreachable_since = unreachable_since
         self._away_since: float | None = None
+        self._why = ""
         self._lost = trio.Event()
         self._returned = trio.Event()
 
@@ -62,9 +63,14 @@ class StoreHealth:
         since = self._unreachable_since()
         return 0.0 if since is None else trio.current_time() - since
 
-    def failed(self) -> None:
-        """Note that the store did not answer; it is away since its connection was lost, if so."""
+    def failed(self, error: StoreUnavailable | None = None) -> None:
+        """Note that the store did not answer; it is away since its connection was lost, if so.
+
+        Args:
+            error: what whoever asked was told, for the log; None if there was no need to ask.
+        """
         if self._away_since is None:
+            self._why = "there is no connection to it" if error is None else str(error)
             self._away_since = trio.current_time() - self.unreachable_for
             self._returned = trio.Event()
             self._lost.set()
@@ -97,8 +103,8 @@ class StoreHealth:
             raise StoreAway("the state store does not answer")
         try:
             yield
-        except StoreUnavailable:
-            self.failed()
+        except StoreUnavailable as error:
+            self.failed(error)
             raise
         self.answered()
 
@@ -115,7 +121,7 @@ class StoreHealth:
         """
         while True:
             await self._lost.wait()
-            structlog.get_logger().warning("the state store does not answer")
+            structlog.get_logger().warning("the state store does not answer", reason=self._why)
             pause = _PROBE_MIN
             while self.away:
                 with trio.move_on_after(pause):

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import hiredis
 import outcome
+import structlog
 import trio
 
 from connect.errors import StoreUnavailable
@@ -34,6 +35,9 @@ Redial: TypeAlias = Callable[[float], Awaitable[Connection]]
 _CHUNK = 65536
 _BACKOFF_MIN = 0.05  # seconds
 _BACKOFF_MAX = 0.5  # seconds; a server that is back must not wait for its clients
+
+# Between two lines in the log about why there is no connection.
+_LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,7 @@ class RedisPipeline:
     """Sends packed commands to one server, or to whichever takes its place.
 
     Args:
-        name: of the server, for texts of errors.
+        name: of the server, for texts of errors and the log.
         redial: makes the next connection; which server it leads to may change.
         on_loss: called when a connection breaks, and when an attempt to connect fails.
         unreachable_since: the moment to begin with, when the server takes the place of one
@@ -145,6 +149,8 @@ class RedisPipeline:
         self._writer = _Parking()
         self._watch = _Parking()
         self._connection: trio.CancelScope | None = None
+        self._why_not = ""  # the last attempt to connect failed
+        self._logged: tuple[float, str] = (-math.inf, "")
         self._serving = trio.CancelScope()
         self._closed: str | None = None
         self._retired = False
@@ -255,6 +261,7 @@ class RedisPipeline:
             async with trio.open_nursery() as nursery:
                 self._connection = nursery.cancel_scope
                 self.unreachable_since = None
+                self._note_connected()
                 nursery.start_soon(self._write_to, stream)
                 nursery.start_soon(self._read_from, stream, reader)
         finally:
@@ -315,9 +322,31 @@ class RedisPipeline:
             await trio.sleep(pause * random.uniform(0.5, 1.0))
             try:
                 return await self._redial(trio.current_time() + self._connect_timeout)
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                self._note_failure(error)
                 pause = min(max(pause * 2, _BACKOFF_MIN), _BACKOFF_MAX)
                 self._on_loss()
+
+    def _note_failure(self, error: StoreUnavailable) -> None:
+        """Keep why there is no connection; log it when it is another reason, but not too often."""
+        self._why_not = str(error).removeprefix(f"cannot connect to {self.name}: ")
+        logged_at, logged = self._logged
+        now = trio.current_time()
+        if self._why_not != logged and now - logged_at >= _LOG_SECONDS:
+            self._logged = (now, self._why_not)
+            structlog.get_logger().warning(
+                "no connection to the state store", server=self.name, reason=self._why_not
+            )
+
+    def _note_connected(self) -> None:
+        self._why_not = ""
+        logged_at, logged = self._logged
+        if logged:
+            self._logged = (logged_at, "")
+            structlog.get_logger().info("connected to the state store again", server=self.name)
+
+    def _no_connection(self) -> str:
+        return f"no connection to {self.name}" + (f": {self._why_not}" if self._why_not else "")
 
     async def _watch_deadlines(self) -> None:
         """Fail calls in time; break a connection whose oldest call has got no reply."""
@@ -335,7 +364,7 @@ class RedisPipeline:
                 call = self._unsent.popleft()
                 if call.task is not None:
                     self._drop_unsent(call)
-                    call.fail(f"no connection to {self.name}")
+                    call.fail(self._no_connection())
             wake_at = min(
                 self._sent[0].deadline if self._sent else math.inf,
                 self._unsent[0].deadline if self._unsent else math.inf,

@@ -3,6 +3,7 @@
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from connect.errors import ConnectError, StoreUnavailable
@@ -113,3 +114,39 @@ async def test_a_probe_that_is_answered_ends_the_outage(
             assert len(probes) == 4
             assert probes[3] - probes[0] == pytest.approx(0.1 + 0.2 + 0.4)
         nursery.cancel_scope.cancel()
+
+
+async def logged_reason(health: StoreHealth) -> object:
+    """Return the reason that is logged for the store's being away."""
+
+    async def probe() -> None:
+        await trio.sleep_forever()
+
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(health.watch, probe)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    [line] = logs
+    assert (line["event"], line["log_level"]) == ("the state store does not answer", "warning")
+    return line["reason"]
+
+
+async def test_an_outage_is_logged_with_what_the_first_who_asked_was_told(
+    mock_clock: MockClock,
+) -> None:
+    health = StoreHealth()
+    for reason in ("no connection to Redis at here:6379: refused", "later"):
+        with pytest.raises(StoreUnavailable), health.attempt(patience=1):
+            raise StoreUnavailable(reason)
+    assert await logged_reason(health) == "no connection to Redis at here:6379: refused"
+
+
+async def test_an_outage_that_nobody_asked_in_is_logged_with_its_reason(
+    mock_clock: MockClock,
+) -> None:
+    health = StoreHealth(lambda: 0.0)
+    mock_clock.jump(3)
+    with pytest.raises(StoreAway), health.attempt(patience=2):
+        raise AssertionError("not entered")
+    assert await logged_reason(health) == "there is no connection to it"
