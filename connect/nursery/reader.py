@@ -6,7 +6,14 @@ import trio
 import trio_websocket
 
 from connect.config.functions import FunctionConfigError
-from connect.errors import ConnectError, LimitReached, StoreUnavailable, Syscode, SyscodeError
+from connect.errors import (
+    ConnectError,
+    LimitReached,
+    RegistrationUnavailable,
+    StoreUnavailable,
+    Syscode,
+    SyscodeError,
+)
 from connect.nursery.connection import Connection
 from connect.nursery.handshake import connection_ready, join, publish
 from connect.nursery.health import StoreAway
@@ -116,7 +123,7 @@ async def _join(
         code = Syscode.INVALID_FUNCTION_CONFIG
         connection.log.warning("worker refused", code=code, reason=str(error))
         tell = pb.SystemError(code=code, message=str(error))
-        connection.apply(machine.join_failed(code, tell=tell))
+        connection.apply(machine.join_refused(code, tell=tell))
     except LimitReached as error:
         # The hint travels before the close frame, whose reason has to be the syscode alone.
         data = json.dumps({"retry_after": round(error.retry_after, 3)}).encode()
@@ -127,17 +134,20 @@ async def _join(
         tell = None
         if isinstance(error, SyncRefused) or error.code in _TOLD:
             tell = pb.SystemError(code=error.code, message=error.message)
-        connection.apply(machine.join_failed(error.code, tell=tell))
+        connection.apply(machine.join_refused(error.code, tell=tell))
     except StoreAway as error:
         connection.log.warning("handshake refused", reason=str(error))
-        connection.apply(machine.join_failed(Syscode.INTERNAL_ERROR, internal=True))
+        connection.apply(machine.join_failed(m.DisconnectReason.STORE_UNAVAILABLE))
     except StoreUnavailable as error:
         services.metrics.store_failures.labels("handshake").inc()
         connection.log.error("handshake failed: the store does not answer", error=str(error))
-        connection.apply(machine.join_failed(Syscode.INTERNAL_ERROR, internal=True))
+        connection.apply(machine.join_failed(m.DisconnectReason.STORE_UNAVAILABLE))
+    except RegistrationUnavailable as error:
+        connection.log.error("handshake failed: no registration", error=str(error))
+        connection.apply(machine.join_failed(m.DisconnectReason.REGISTRATION_UNAVAILABLE))
     except ConnectError as error:
         connection.log.error("handshake failed", error=str(error))
-        connection.apply(machine.join_failed(Syscode.INTERNAL_ERROR, internal=True))
+        connection.apply(machine.join_failed(m.DisconnectReason.INTERNAL_ERROR))
     else:
         connection.last_heartbeat = trio.current_time()
         connection.apply(machine.joined(connection_ready(services)))

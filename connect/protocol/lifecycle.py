@@ -72,6 +72,7 @@ class DisconnectReason(StrEnum):
     READER_STUCK = "READER_STUCK"  # what the worker sent could not be taken up
     REPLACED = "REPLACED"  # by a newer connection with the same id
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    REGISTRATION_UNAVAILABLE = "REGISTRATION_UNAVAILABLE"  # of apps, at an API
     INTERNAL_ERROR = "INTERNAL_ERROR"
     GATEWAY_STOPPED = "GATEWAY_STOPPED"  # without a drain, or cut short in one
 

@@ -187,24 +187,26 @@ class ConnectionMachine:
             Send(envelope.encode_message(Kind.GATEWAY_CONNECTION_READY, bytes(ready))),
         )
 
-    def join_failed(
-        self, code: str, *, internal: bool = False, tell: pb.SystemError | None = None
-    ) -> Effects:
+    def join_refused(self, code: str, *, tell: pb.SystemError | None = None) -> Effects:
         """End a handshake that the gateway refuses.
 
         Args:
             code: the syscode to close with.
-            internal: whether the failure is ours (close code 1011) or the worker's (1008).
             tell: sent as SYNC_FAILED before the close, when the user can act on it.
         """
         effects: list[Effect] = []
         if tell is not None and self.phase is Phase.JOINING:
             effects.append(Send(envelope.encode_message(Kind.SYNC_FAILED, bytes(tell))))
-        if internal:
-            effects += self._close(INTERNAL_ERROR, code, DisconnectReason.INTERNAL_ERROR)
-        else:
-            effects += self._close(POLICY_VIOLATION, code, DisconnectReason.HANDSHAKE_REFUSED)
+        effects += self._close(POLICY_VIOLATION, code, DisconnectReason.HANDSHAKE_REFUSED)
         return effects
+
+    def join_failed(self, reason: DisconnectReason) -> Effects:
+        """End a handshake that fails on our side; the worker learns no more than that.
+
+        Args:
+            reason: what to record.
+        """
+        return self._close(INTERNAL_ERROR, Syscode.INTERNAL_ERROR, reason)
 
     def limit_reached(self, code: str, *, tell: pb.SystemError) -> Effects:
         """End a handshake because of a limit: the worker may try again later.

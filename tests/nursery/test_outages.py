@@ -9,6 +9,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from connect.errors import StoreUnavailable, Syscode
+from connect.protocol.lifecycle import DisconnectReason
 from connect.protocol.messages.connect import v1 as pb
 from connect.state.records import ConnectionStatus
 from tests.nursery.rig import (
@@ -184,6 +185,32 @@ async def test_a_handshake_fails_at_once_while_the_store_is_known_to_be_away(
         seconds, closed = await handshake_result(rig)
         assert closed == (1011, Syscode.INTERNAL_ERROR)
         assert seconds < 0.1
+
+
+def ends(rig: Rig) -> list[DisconnectReason]:
+    """Return why connections have ended, the latest first."""
+    return [closed.disconnect.reason for closed in rig.gateway.closed_connections()]
+
+
+async def test_handshakes_that_an_outage_fails_are_recorded_as_such(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        rig.outages.down = True
+        await handshake_result(rig)  # finds the store away
+        await trio.sleep(8)
+        await handshake_result(rig)  # is refused without asking
+        await trio.sleep(8)
+        assert ends(rig) == [DisconnectReason.STORE_UNAVAILABLE] * 2
+
+
+async def test_a_handshake_that_the_store_refuses_is_no_outage(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.outages.refused = {"upsert"}
+        _, closed = await handshake_result(rig)
+        assert closed == (1011, Syscode.INTERNAL_ERROR)
+        await trio.sleep(8)
+        assert ends(rig) == [DisconnectReason.INTERNAL_ERROR]
 
 
 def lose_connection(rig: Rig) -> None:

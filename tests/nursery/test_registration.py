@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from connect.errors import RegistrationUnavailable, Syscode
 from connect.nursery.registration import Registration
+from connect.protocol.lifecycle import DisconnectReason
 from connect.protocol.messages.connect import v1 as pb
 from tests.nursery.rig import ENV, FUNCTIONS, Kind, Peer, Rig, open_rig
 
@@ -302,6 +303,17 @@ async def test_an_unreachable_api_ends_the_handshake_at_once(autojump_clock: Moc
         started = trio.current_time()
         assert await peer.closed() == (1011, Syscode.INTERNAL_ERROR)
         assert trio.current_time() - started < 1
+
+
+async def test_a_handshake_without_an_answer_of_use_is_recorded_as_such(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(registration=at(Api(unreachable=True))) as rig:
+        peer = await introduce(rig)
+        await peer.closed()
+        await trio.sleep(1)
+        [closed] = rig.gateway.closed_connections()
+        assert closed.disconnect.reason is DisconnectReason.REGISTRATION_UNAVAILABLE
 
 
 async def test_a_failing_registration_is_no_outage_of_the_store(autojump_clock: MockClock) -> None:

@@ -140,14 +140,14 @@ def test_joining_after_a_close_changes_nothing() -> None:
     machine.receive(hello())
     machine.failed()
     assert machine.joined(READY_DATA) == ()
-    assert machine.join_failed("late") == []
+    assert machine.join_refused("late") == []
 
 
 def test_a_refused_sync_is_told_before_the_close() -> None:
     machine = m.ConnectionMachine()
     machine.receive(hello())
     told = pb.SystemError(code="connect_invalid_function_config", message="why")
-    effects = machine.join_failed(told.code, tell=told)
+    effects = machine.join_refused(told.code, tell=told)
     assert sent_kinds(effects) == [Kind.SYNC_FAILED]
     assert close_of(effects[1:]).code == 1008
 
@@ -155,8 +155,9 @@ def test_a_refused_sync_is_told_before_the_close() -> None:
 def test_a_join_that_fails_on_our_side_closes_with_1011() -> None:
     machine = m.ConnectionMachine()
     machine.receive(hello())
-    close = close_of(machine.join_failed(Syscode.INTERNAL_ERROR, internal=True))
+    close = close_of(machine.join_failed(m.DisconnectReason.STORE_UNAVAILABLE))
     assert (close.code, close.detail) == (1011, "connect_internal_error")
+    assert close.reason is m.DisconnectReason.STORE_UNAVAILABLE
 
 
 def test_a_heartbeat_is_to_be_stored_and_answered() -> None:
@@ -301,9 +302,13 @@ class AnyOrder(RuleBasedStateMachine):
     def message(self, message: bytes) -> None:
         self.note(self.machine.receive(message))
 
-    @rule(internal=st.booleans())
-    def join_fails(self, internal: bool) -> None:
-        self.note(self.machine.join_failed("no", internal=internal))
+    @rule()
+    def join_is_refused(self) -> None:
+        self.note(self.machine.join_refused("no"))
+
+    @rule()
+    def join_fails(self) -> None:
+        self.note(self.machine.join_failed(m.DisconnectReason.INTERNAL_ERROR))
 
     @rule(
         event=st.sampled_from(
