@@ -14,7 +14,9 @@ __all__ = ["connections", "layout"]
 _LONGEST_CELL = 40
 
 _OPEN = ("CONNECTION", "INSTANCE", "APPS", "STATUS", "OPENED", "BEAT", "RUNNING")
-_CLOSED = ("CONNECTION", "INSTANCE", "APPS", "REASON", "BY", "CLOSED", "LASTED", "LOST", "DETAIL")
+_CLOSED = (
+    "CONNECTION", "INSTANCE", "APPS", "REASON", "BY", "CLOSED", "LASTED", "UNREPLIED", "DETAIL",
+)  # fmt: skip
 
 
 @click.command()

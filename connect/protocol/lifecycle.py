@@ -144,7 +144,8 @@ class ClosedConnection:
     """What a gateway keeps of a connection that has ended.
 
     Attributes:
-        in_flight: requests that the worker had not replied to.
+        in_flight: requests that the worker had acked and not replied to over this connection;
+            it may do so over its next one.
         transitions: every phase, in order: the first when the socket was accepted, the
             last when nothing of it was left in the store.
     """

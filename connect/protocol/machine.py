@@ -9,6 +9,8 @@ Rules are those of the Connect protocol, sections 3 (opening a connection) and 4
 (what flows on an open connection).
 """
 
+from dataclasses import replace
+
 from ulid import ULID
 
 from connect.errors import MalformedMessage, Syscode
@@ -73,6 +75,9 @@ INVALID_DATA = 1007
 POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013  # registered later, by IANA
+
+# Those of a worker with which nothing is wrong: normal closure, going away, none given.
+_IN_ORDER = frozenset({1000, GOING_AWAY, 1005})
 
 # How many failed status writes in a row a connection survives, however long they take.
 STORE_FAILURES_TOLERATED = 2
@@ -414,10 +419,14 @@ class ConnectionMachine:
             reason: its reason.
 
         Returns:
-            What to record; see `socket_disconnect`.
+            What to record; see `socket_disconnect`. A worker that was told to leave, and leaves in
+            order, need not say why: the official SDK does not.
         """
         self.phase = Phase.CLOSED
-        return socket_disconnect(code, reason)
+        end = socket_disconnect(code, reason)
+        if self._gateway_drains and code in _IN_ORDER and not end.detail:
+            return replace(end, reason=DisconnectReason.GATEWAY_DRAINING)
+        return end
 
     def _advance(self, phase: Phase, reason: PhaseReason) -> PhaseChanged:
         self.phase = phase

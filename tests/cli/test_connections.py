@@ -51,10 +51,11 @@ def test_open_connections_are_shown_in_columns(monkeypatch: pytest.MonkeyPatch) 
 
 def test_closed_connections_are_shown_with_their_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, shown = show(monkeypatch, [CLOSED], "--closed")
-    row = shown.splitlines()[1]
+    head, row = shown.splitlines()
     assert asked == "/connections/closed?limit=100"
+    assert head.split()[-4:] == ["CLOSED", "LASTED", "UNREPLIED", "DETAIL"]
     assert row.split()[:5] == ["01J", "worker-1", "shop", "WRITE_STALLED", "gateway"]
-    assert row.endswith("7.5s    1     write timed out")
+    assert row.endswith("7.5s    1          write timed out")
 
 
 def test_a_connection_that_never_joined_has_dashes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from connect.errors import ForwardInDoubt, Syscode
-from connect.protocol.lifecycle import DisconnectReason
+from connect.protocol.lifecycle import DisconnectReason, Side
 from connect.protocol.messages.connect import v1 as pb
 from connect.state.records import ConnectionStatus, GatewayStatus, LeaseRecord
 from tests.nursery.draining import (
@@ -16,7 +16,7 @@ from tests.nursery.draining import (
     start_request,
     stored_status,
 )
-from tests.nursery.rig import ENV, Kind, open_rig, request_bytes, with_timing
+from tests.nursery.rig import ENV, Kind, open_rig, request_bytes, with_limits, with_timing
 
 
 async def test_a_connection_is_served_until_its_worker_leaves_it(
@@ -35,6 +35,27 @@ async def test_a_connection_is_served_until_its_worker_leaves_it(
         await drain.over.wait()
         assert trio.current_time() == pytest.approx(left, abs=0.1)
         assert drain.progress().closed == 0
+
+
+async def test_a_worker_that_was_told_to_leave_and_leaves_without_a_word_does_not_flap(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(with_limits(flaps=1)) as rig:
+        waited = 0.0
+        for _ in range(4):
+            began = trio.current_time()
+            worker = await rig.worker()
+            waited += trio.current_time() - began
+            rig.gateway.start_drain()
+            await worker.expect(Kind.GATEWAY_CLOSING)
+            await worker.socket.aclose(1000, "")
+            await rig.gateway.activate()
+        ends = {
+            (closed.disconnect.reason, closed.disconnect.by)
+            for closed in rig.gateway.closed_connections()
+        }
+        assert ends == {(DisconnectReason.GATEWAY_DRAINING, Side.WORKER)}
+        assert waited == 0.0
 
 
 async def test_a_connection_that_its_worker_does_not_leave_is_closed_after_25_seconds(

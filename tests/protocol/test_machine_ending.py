@@ -162,6 +162,44 @@ def test_the_reason_of_a_closed_socket_is_recorded(
     assert machine.status == pb.ConnectionStatus.DISCONNECTED
 
 
+@pytest.mark.parametrize("code", [1000, 1001, 1005])
+@pytest.mark.parametrize("reason", ["", None])
+def test_a_worker_that_was_told_to_leave_need_not_say_why_it_leaves(
+    code: int, reason: str | None
+) -> None:
+    machine = joined()
+    machine.gateway_draining()
+    assert machine.socket_closed(code, reason) == m.Disconnect(
+        m.DisconnectReason.GATEWAY_DRAINING, "", m.Side.WORKER, code
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "recorded", "by"),
+    [
+        (1000, "WORKER_SHUTDOWN", "WORKER_SHUTDOWN", "worker"),
+        (1000, "my own words", "WORKER_CLOSED", "worker"),
+        (1011, "", "UNEXPECTED", "worker"),
+        (1002, "", "INVALID_MESSAGE", "gateway"),
+        (1006, "", "UNEXPECTED", "network"),
+        (None, None, "UNEXPECTED", "network"),
+    ],
+)
+def test_what_else_ends_a_connection_in_a_drain_is_recorded_as_it_is(
+    code: int | None, reason: str | None, recorded: str, by: str
+) -> None:
+    machine = joined()
+    machine.gateway_draining()
+    end = machine.socket_closed(code, reason)
+    assert (end.reason, end.by) == (recorded, by)
+
+
+def test_a_worker_that_pauses_by_itself_is_not_taken_for_sent_away() -> None:
+    machine = joined()
+    machine.receive(encode_message(Kind.WORKER_PAUSE))
+    assert machine.socket_closed(1000, "").reason is m.DisconnectReason.UNEXPECTED
+
+
 def test_each_phase_of_an_open_connection_comes_with_its_reason() -> None:
     machine = m.ConnectionMachine()
     reasons = [
