@@ -73,16 +73,17 @@ class SparseLog:
         self._every = every
         self._told: dict[str, tuple[float, int]] = {}
 
-    def warning(self, event: str, *, code: str, reason: str) -> None:
+    def warning(self, event: str, *, kind: str, **values: object) -> None:
         """Log this, with how often it was left out since the last line; or leave it out.
 
         Args:
-            code: the kind; there are few.
+            kind: what counts as the same; there are few.
+            values: what else is in the line.
         """
-        last, unsaid = self._told.get(code, (-float("inf"), 0))
+        last, unsaid = self._told.get(kind, (-float("inf"), 0))
         now = trio.current_time()
         if now - last >= self._every:
-            structlog.get_logger().warning(event, code=code, reason=reason, more=unsaid)
-            self._told[code] = (now, 0)
+            structlog.get_logger().warning(event, **values, more=unsaid)
+            self._told[kind] = (now, 0)
         else:
-            self._told[code] = (last, unsaid + 1)
+            self._told[kind] = (last, unsaid + 1)

@@ -32,8 +32,8 @@ class Metrics:
         )
         self.connections_refused = Counter(
             "connect_connections_refused",
-            "Worker connections refused because of a limit, by limit.",
-            ["reason"],
+            "Worker connections refused because of a limit, by syscode and setting.",
+            ["reason", "limit"],
             registry=self.registry,
         )
         self.starts_refused = Counter(

@@ -17,7 +17,7 @@ BELOW = {
     "protocol": {"errors", "settings"},
     "config": {"errors", "settings", "protocol"},
     "state": {"errors", "settings", "metrics"},
-    "nursery": {"errors", "settings", "metrics", "protocol", "config", "state"},
+    "nursery": {"errors", "settings", "metrics", "logs", "protocol", "config", "state"},
     "rpc": {"errors", "settings", "metrics", "protocol", "config", "state"},
     "runs": {"errors", "settings", "metrics", "protocol", "config", "state"},
     "api": {

@@ -73,8 +73,8 @@ async def test_each_kind_is_told_at_most_once_in_its_time_with_how_often_it_was_
     with capture_logs() as logs:
         for moment in (0, 4, 5, 1, 10):
             mock_clock.jump(moment)
-            log.warning("refused", code="full", reason="no room")
-        log.warning("refused", code="other", reason="no key")
+            log.warning("refused", kind="full", code="full", reason="no room")
+        log.warning("refused", kind="other", code="other", reason="no key")
     assert [(line["code"], line["more"]) for line in logs] == [
         ("full", 0),
         ("full", 2),

@@ -94,7 +94,7 @@ class WorkerApi:
 
     def _note_refusal(self, code: str, reason: str) -> None:
         self._refused.labels(code).inc()
-        self._log.warning("start refused", code=code, reason=reason)
+        self._log.warning("start refused", kind=code, code=code, reason=reason)
 
     async def _start(self, request: Request) -> Response:
         settings, now = self._settings, self._now()

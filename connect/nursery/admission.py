@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import structlog
 import trio
 
 from connect.errors import LimitReached, Syscode
+from connect.logs import SparseLog
 from connect.metrics import Metrics
 from connect.nursery.flapping import FlappingWorkers
 from connect.protocol.lifecycle import Disconnect, DisconnectReason
@@ -73,7 +73,7 @@ class Admission:
         self._held: set[str] = set()
         self._tokens = float("inf")
         self._filled_at = trio.current_time()
-        self._logged: dict[str, tuple[float, int]] = {}
+        self._log = SparseLog(_LOG_SECONDS)
         metrics.handshakes.set_function(lambda: self._handshakes)
 
     @property
@@ -105,6 +105,7 @@ class Admission:
         limits = self._settings().limits
         if limits.pending_sockets and self._pending >= limits.pending_sockets:
             raise self._refusal(
+                "pending_sockets",
                 Syscode.TOO_MANY_HANDSHAKES,
                 f"this gateway awaits the requests of {self._pending} sockets, its limit",
                 _BUSY_SECONDS,
@@ -113,6 +114,7 @@ class Admission:
         here = 0 if address is None else self._pending_by_address[address]
         if own and here >= own:
             raise self._refusal(
+                "pending_sockets_per_address",
                 Syscode.ADDRESS_FULL,
                 f"{address} has {here} sockets whose requests are awaited, "
                 "the limit for one address",
@@ -154,6 +156,7 @@ class Admission:
         limits = self._settings().limits
         if limits.connections and self._places >= limits.connections:
             raise self._refusal(
+                "connections",
                 Syscode.GATEWAY_FULL,
                 f"this gateway has {self._places} connections, its limit",
                 _FULL_SECONDS,
@@ -161,12 +164,14 @@ class Admission:
         here = self._addresses[address]
         if limits.connections_per_address and here >= limits.connections_per_address:
             raise self._refusal(
+                "connections_per_address",
                 Syscode.ADDRESS_FULL,
                 f"{address} has {here} connections to this gateway, the limit for one address",
                 _FULL_SECONDS,
             )
         if limits.handshakes and self._handshakes >= limits.handshakes:
             raise self._refusal(
+                "handshakes",
                 Syscode.TOO_MANY_HANDSHAKES,
                 f"this gateway has {self._handshakes} handshakes in progress, its limit",
                 _BUSY_SECONDS,
@@ -174,6 +179,7 @@ class Admission:
         own = limits.handshakes_per_address
         if own and (begun := self._handshakes_by_address[address]) >= own:
             raise self._refusal(
+                "handshakes_per_address",
                 Syscode.ADDRESS_FULL,
                 f"{address} has {begun} handshakes in progress, the limit for one address",
                 _BUSY_SECONDS,
@@ -181,6 +187,7 @@ class Admission:
         rate = limits.handshakes_per_second
         if rate and not self._take_token(rate):
             raise self._refusal(
+                "handshakes_per_second",
                 Syscode.HANDSHAKES_TOO_FAST,
                 f"this gateway begins {rate} handshakes per second, its limit",
                 _BUSY_SECONDS,
@@ -201,17 +208,17 @@ class Admission:
         self._tokens -= 1.0
         return True
 
-    def _refusal(self, code: Syscode, message: str, seconds: float) -> LimitReached:
-        """Count a refusal, log it now and then, and return it."""
-        self._refused.labels(code).inc()
-        last, unsaid = self._logged.get(code, (-float("inf"), 0))
-        now = trio.current_time()
-        if now - last >= _LOG_SECONDS:
-            structlog.get_logger().warning(
-                "connection refused", code=str(code), reason=message, more=unsaid
-            )
-            last, unsaid = now, -1
-        self._logged[code] = (last, unsaid + 1)
+    def _refusal(self, limit: str, code: Syscode, message: str, seconds: float) -> LimitReached:
+        """Count a refusal, log it now and then, and return it.
+
+        Args:
+            limit: name of the setting; some share a code.
+        """
+        limit = f"limits.{limit}"
+        self._refused.labels(code, limit).inc()
+        self._log.warning(
+            "connection refused", kind=limit, limit=limit, code=str(code), reason=message
+        )
         return LimitReached(code, message, retry_after=seconds * random.uniform(1.0, 2.0))
 
     # For places
@@ -222,6 +229,7 @@ class Admission:
         connected = self._accounts[account_id] + self.elsewhere
         if limit and connected >= limit:
             raise self._refusal(
+                "connections_per_account",
                 Syscode.ACCOUNT_FULL,
                 f"the account has {connected} connections; {limit} may be",
                 _FULL_SECONDS,
@@ -229,6 +237,7 @@ class Admission:
         wait = self._flapping.wait_for(worker, settings) if settings.limits.flaps else 0.0
         if wait > _HOLD_SECONDS or (wait and worker in self._held):
             refusal = self._refusal(
+                "flaps",
                 Syscode.RECONNECTING_TOO_OFTEN,
                 f"this worker's connections keep ending within {settings.timing.stable:g} s; "
                 f"its next one may come in {wait:.1f} s",

@@ -49,6 +49,21 @@ class Door:
             await trio.sleep(lived)
             place.leave(reason)
 
+    async def reach(self, limit: str) -> None:
+        """Be refused once because of this limit, which is 1."""
+        if limit.startswith("pending"):
+            with self.admission.awaiting_request(HERE), pytest.raises(LimitReached):
+                self.admission.awaiting_request(HERE).__enter__()
+        elif limit == "connections_per_account":
+            await self.worker()
+            await self.refused()
+        elif limit == "flaps":
+            await self.flap(6)
+            await self.refused()
+        else:
+            self.enter()
+            self.refusal()
+
     async def refused(self, instance: str = "w", account: str = "acct") -> LimitReached:
         place = self.enter()
         with pytest.raises(LimitReached) as caught:
@@ -258,13 +273,51 @@ async def test_the_retry_hints_of_many_are_spread(seconds: int, mock_clock: Mock
     assert seconds <= min(hints) < max(hints) <= 2 * seconds
 
 
-async def test_refusals_are_counted_by_limit(mock_clock: MockClock) -> None:
+async def test_refusals_are_counted_by_code_and_limit(mock_clock: MockClock) -> None:
     door = Door(connections=1)
     door.enter()
     for _ in range(3):
         door.refusal()
-    counted = door.metrics.connections_refused.labels(Syscode.GATEWAY_FULL)
+    counted = door.metrics.connections_refused.labels(Syscode.GATEWAY_FULL, "limits.connections")
     assert counted._value.get() == 3
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "pending_sockets",
+        "pending_sockets_per_address",
+        "connections",
+        "connections_per_address",
+        "handshakes",
+        "handshakes_per_address",
+        "handshakes_per_second",
+        "connections_per_account",
+        "flaps",
+    ],
+)
+async def test_the_log_names_the_setting_that_refuses(
+    limit: str, autojump_clock: MockClock
+) -> None:
+    door = Door(**{limit: 1})
+    with capture_logs() as logs:
+        await door.reach(limit)
+    [line] = logs
+    assert line["limit"] == f"limits.{limit}"
+
+
+async def test_limits_with_the_same_code_have_lines_of_their_own(mock_clock: MockClock) -> None:
+    door = Door(connections_per_address=2, handshakes_per_address=1)
+    place = door.enter()
+    with capture_logs() as logs:
+        door.refusal()
+        place.join()
+        door.enter()
+        door.refusal()
+    assert [line["limit"] for line in logs] == [
+        "limits.handshakes_per_address",
+        "limits.connections_per_address",
+    ]
 
 
 async def test_a_flood_of_refusals_fills_no_log(mock_clock: MockClock) -> None:

@@ -183,7 +183,9 @@ async def test_each_refusal_is_told_apart_in_history_and_metrics(
         assert closed.disconnect.reason is DisconnectReason.LIMIT_REACHED
         metrics = rig.services.metrics
         ended = metrics.connections_closed.labels("connect_too_many_connections_per_account")
-        refused = metrics.connections_refused.labels("connect_too_many_connections_per_account")
+        refused = metrics.connections_refused.labels(
+            "connect_too_many_connections_per_account", "limits.connections_per_account"
+        )
         assert (ended._value.get(), refused._value.get()) == (1, 1)
 
 
