@@ -73,17 +73,25 @@ class SparseLog:
         self._every = every
         self._told: dict[str, tuple[float, int]] = {}
 
-    def warning(self, event: str, *, kind: str, **values: object) -> None:
+    def warning(
+        self,
+        event: str,
+        *,
+        kind: str,
+        log: structlog.typing.FilteringBoundLogger | None = None,
+        **values: object,
+    ) -> None:
         """Log this, with how often it was left out since the last line; or leave it out.
 
         Args:
             kind: what counts as the same; there are few.
+            log: what to log to, with the values that are bound to it.
             values: what else is in the line.
         """
         last, unsaid = self._told.get(kind, (-float("inf"), 0))
         now = trio.current_time()
         if now - last >= self._every:
-            structlog.get_logger().warning(event, **values, more=unsaid)
+            (log or structlog.get_logger()).warning(event, **values, more=unsaid)
             self._told[kind] = (now, 0)
         else:
             self._told[kind] = (last, unsaid + 1)

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connect.errors import StoreUnavailable, Syscode
+from connect.logs import SparseLog
 from connect.protocol.tokens import SigningKeys
 from connect.runs import jsontext
 
@@ -39,6 +40,12 @@ CLIENT_CLOSED_REQUEST = 499
 
 # The code of what cannot be done without the state store.
 STORE_UNAVAILABLE = "store_unavailable"
+
+# Between two lines in the log about requests that an outage of the store has failed, in seconds.
+_LOG_SECONDS = 10.0
+
+# What is logged of them, by the run of the service.
+_outages: trio.lowlevel.RunVar[SparseLog] = trio.lowlevel.RunVar("outages")
 
 
 class ApiError(Exception):
@@ -176,8 +183,13 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 
 def store_unavailable(error: Exception) -> Response:
-    """Return the response for a state store that does not answer, and log it."""
-    _log.warning("state store unavailable", reason=str(error))
+    """Return the response for a state store that does not answer, and log it now and then."""
+    try:
+        log = _outages.get()
+    except LookupError:
+        log = SparseLog(_LOG_SECONDS)
+        _outages.set(log)
+    log.warning("state store unavailable", kind=STORE_UNAVAILABLE, reason=str(error))
     return error_response(503, "the state store does not answer", code=STORE_UNAVAILABLE)
 
 

@@ -100,4 +100,4 @@ async def _clean_state(connection: Connection) -> None:
         await connections.delete(joined.env_id, gone.id)
     except ConnectError as error:
         services.metrics.store_failures.labels("disconnect").inc()
-        connection.log.warning("connection not removed from the store", error=str(error))
+        services.warn_unstored(connection.log, "connection not removed from the store", error)

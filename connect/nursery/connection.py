@@ -6,6 +6,7 @@ routing to it has stopped before anything else happens; then the last words go o
 state is cleaned up, shielded, with deadlines; see `connect.nursery.closing`.
 """
 
+import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -120,6 +121,7 @@ class Connection:
         self._in_flight: dict[str, float] = {}
         self._vouched: set[str] = set()
         self._extending: dict[str, trio.Lock] = {}
+        self._told: frozenset[str] = frozenset()
         self._note(m.Phase.HANDSHAKING, m.PhaseReason.SOCKET_ACCEPTED)
 
     # Life
@@ -183,11 +185,19 @@ class Connection:
                         self._status_at = trio.current_time()
                         self.worker_status = status
                 case m.MessageIgnored(kind, why):
-                    self.log.info("message ignored", kind=kind, why=why)
+                    self._log_once("message ignored", kind=kind, why=why)
                 case m.Close(disconnect):
                     self.end(disconnect)
                 case _:
                     raise AssertionError(f"not an effect to apply here: {effect!r}")
+
+    # Logs
+
+    def _log_once(self, event: str, **values: object) -> None:
+        """Log what a worker may do with each message: after the first time, for debugging only."""
+        level = logging.DEBUG if event in self._told else logging.INFO
+        self._told |= {event}
+        self.log.log(level, event, **values)
 
     # Forwarding
 
@@ -252,7 +262,7 @@ class Connection:
         if self.forwards.acknowledge(request_id):
             self.touch_in_flight(request_id)
         else:
-            self.log.info("ack for a request that nobody forwards", request_id=request_id)
+            self._log_once("ack for a request that nobody forwards", request_id=request_id)
 
     # Requests that the worker runs
 
@@ -340,7 +350,7 @@ class Connection:
                 self.services.metrics.store_failures.labels("status").inc()
             if self._failing_since is None:
                 self._failing_since = started
-                self.log.warning("status not stored", error=str(error))
+                self.services.warn_unstored(self.log, "status not stored", error)
             self.apply(
                 self.machine.store_answered(
                     failed=True,
@@ -363,7 +373,7 @@ class Connection:
         env_id = joined.env_id
         if await store.connections.refresh(env_id, record, limited=joined.limited) or self.ending:
             return
-        self.log.warning("the store has lost the connection")
+        self.services.warn(self.log, "the store has lost the connection")
         # The connection last: while it is missing, the next attempt begins here again.
         for synced in joined.synced:
             await register_again(store, synced)
@@ -460,7 +470,7 @@ class Connection:
             with self.services.health.attempt():
                 await self.services.store.connections.refresh(joined.env_id, self.record())
         except ConnectError as error:
-            self.log.warning("DRAINING not stored", error=str(error))
+            self.services.warn_unstored(self.log, "DRAINING not stored", error)
             self.apply(effects)  # later, then
         finally:
             self.drain_stored.set()

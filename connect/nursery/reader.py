@@ -135,12 +135,10 @@ async def _join(
         if isinstance(error, SyncRefused) or error.code in _TOLD:
             tell = pb.SystemError(code=error.code, message=error.message)
         connection.apply(machine.join_refused(error.code, tell=tell))
-    except StoreAway as error:
-        connection.log.warning("handshake refused", reason=str(error))
-        connection.apply(machine.join_failed(m.DisconnectReason.STORE_UNAVAILABLE))
     except StoreUnavailable as error:
-        services.metrics.store_failures.labels("handshake").inc()
-        connection.log.error("handshake failed: the store does not answer", error=str(error))
+        if not isinstance(error, StoreAway):
+            services.metrics.store_failures.labels("handshake").inc()
+        services.warn_unstored(connection.log, "handshake failed: the store does not answer", error)
         connection.apply(machine.join_failed(m.DisconnectReason.STORE_UNAVAILABLE))
     except RegistrationUnavailable as error:
         connection.log.error("handshake failed: no registration", error=str(error))

@@ -8,6 +8,8 @@ from weakref import WeakValueDictionary
 from structlog.typing import FilteringBoundLogger
 
 from connect.config.defined import DefinedFunctions
+from connect.errors import ConnectError
+from connect.logs import SparseLog
 from connect.metrics import Metrics
 from connect.nursery.health import StoreHealth
 from connect.nursery.registration import Registration
@@ -18,6 +20,9 @@ from connect.settings import Settings
 from connect.state.store import StateStore
 
 __all__ = ["LeaseExtender", "ReplySender", "Services"]
+
+# Between two warnings of one kind about what befalls many connections.
+_LOG_SECONDS = 10.0
 
 
 class ReplySender(Protocol):
@@ -62,6 +67,7 @@ class Services:
         health: whether `store` answers.
         executors: whom to ask about leases while it does not; None when there is nobody.
         synced: groups of connections that are open, which these share.
+        warnings: those of many connections, told together.
         compared: the ids of syncs whose functions were compared with `defined`, oldest first.
     """
 
@@ -77,5 +83,23 @@ class Services:
     executors: LeaseExtender | None = None
     registration: Registration | None = None
     defined: Callable[[], DefinedFunctions] = DefinedFunctions
+    warnings: SparseLog = field(default_factory=lambda: SparseLog(_LOG_SECONDS))
     synced: WeakValueDictionary[SyncKey, Synced] = field(default_factory=WeakValueDictionary)
     compared: dict[str, None] = field(default_factory=dict)
+
+    def warn(self, log: FilteringBoundLogger, event: str, **values: object) -> None:
+        """Warn of what may befall all connections at once: of the first, and how many more."""
+        self.warnings.warning(event, kind=event, log=log, **values)
+
+    def warn_unstored(
+        self, log: FilteringBoundLogger, event: str, error: ConnectError, **values: object
+    ) -> None:
+        """Warn of what the store has not done, as `warn` does.
+
+        While there is no store, that is told by `health` and by the store's connection, once; what
+        follows from it is for debugging.
+        """
+        if self.health.away or self.health.unreachable_for:
+            log.debug(event, error=str(error), **values)
+        else:
+            self.warn(log, event, error=str(error), **values)

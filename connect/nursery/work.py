@@ -45,8 +45,8 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
     except ConnectError as error:
         services.metrics.store_failures.labels("extend_lease").inc()
         if not _must_stop(connection, fields):
-            connection.log.warning(
-                "lease not extended", request_id=fields.request_id, error=str(error)
+            services.warn_unstored(
+                connection.log, "lease not extended", error, request_id=fields.request_id
             )
             return
         lease_id, outcome = None, "nobody_answers"

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from connect.api.http import EXCEPTION_HANDLERS, BodyDiscard, ErrorBoundary, read_body
+from connect.errors import StoreUnavailable
 
 CHUNK = {"type": "http.request", "body": b"x" * 100, "more_body": True}
 LAST = {"type": "http.request", "body": b"", "more_body": False}
@@ -70,6 +71,10 @@ async def _post(app: Starlette, client: Client) -> Client:
 
 async def _ignore_body(_request: Request) -> Response:
     return Response("ok")
+
+
+async def _ask_store(_request: Request) -> Response:
+    raise StoreUnavailable("no connection to Redis at here:6379: refused")
 
 
 async def _take_body(request: Request) -> Response:
@@ -152,3 +157,19 @@ async def test_what_is_no_http_request_passes_through_both() -> None:
     await app(scope, client.receive, client.send)
 
     assert [message["type"] for message in client.sent] == ["websocket.accept", "websocket.close"]
+
+
+async def test_requests_that_an_outage_fails_are_one_line_in_the_log_every_ten_seconds(
+    autojump_clock: MockClock,
+) -> None:
+    app = _app(_ask_store)
+    with capture_logs() as logs:
+        for _ in range(40):
+            client = await _post(app, Client([LAST]))
+            assert client.sent[0]["status"] == 503
+            await trio.sleep(0.5)
+    assert [(line["event"], line["more"]) for line in logs] == [
+        ("state store unavailable", 0),
+        ("state store unavailable", 19),
+    ]
+    assert logs[0]["reason"] == "no connection to Redis at here:6379: refused"
