@@ -88,7 +88,7 @@ class Connection:
         self.background = background
         self.place = place
         self.stream = stream
-        self.machine = m.ConnectionMachine()
+        self.machine = m.ConnectionMachine(most_apps=limits.apps_hard_cap)
         self.outbox = Outbox(
             max_messages=limits.outbox_messages,
             max_bytes=limits.outbox_bytes,

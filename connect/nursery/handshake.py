@@ -82,9 +82,7 @@ async def join(services: Services, hello: pb.WorkerConnectRequestData, place: Pl
     session = services.tokens.verify(hello.auth_data.session_token)
     allowed = min(session.apps_per_connection, limits.apps_hard_cap)
     if len(hello.apps) > allowed:
-        raise SyscodeError(
-            Syscode.TOO_MANY_APPS, f"{len(hello.apps)} apps on one connection; {allowed} may be"
-        )
+        raise SyscodeError(Syscode.TOO_MANY_APPS, f"more than {allowed} apps on one connection")
     await place.admit(session.account_id, hello.instance_id)
     built = _build_groups(session, hello, now=services.now(), most=limits.functions_per_app)
     register = _register(services, hello)

@@ -7,10 +7,11 @@ uses `connect.protocol.codec` and the generated messages.
 
 Every reader checks the complete wire structure of its message (Connect protocol,
 section 2; protobuf's encoding): lengths, varints of at most 64 bits, the wire types of
-known fields, UTF-8 in known strings, no field number 0, no groups. Unknown fields are
-skipped. Of a field that occurs twice the last one counts, and embedded messages are
-merged, as proto3 says. A field that is absent has its default; so empty bytes are a
-valid message. What is wrong raises `connect.errors.MalformedMessage`.
+known fields, UTF-8 in known strings, no field number 0, no groups, at most
+`connect.protocol.wire.MOST_FIELDS` fields. Unknown fields are skipped. Of a field that
+occurs twice the last one counts, and embedded messages are merged, as proto3 says. A
+field that is absent has its default; so empty bytes are a valid message. What is wrong
+raises `connect.errors.MalformedMessage`.
 
 Every writer leaves default values out, but not an embedded message that is empty, and
 writes byte for byte what the generated messages write. Text that UTF-8 cannot express

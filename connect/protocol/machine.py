@@ -32,6 +32,7 @@ from connect.protocol.effects import (
     StatusReceived,
     StoreStatus,
 )
+from connect.protocol.hello import read_hello
 from connect.protocol.lifecycle import (
     Disconnect,
     DisconnectReason,
@@ -41,6 +42,7 @@ from connect.protocol.lifecycle import (
     socket_disconnect,
 )
 from connect.protocol.messages.connect import v1 as pb
+from connect.settings import Limits
 
 __all__ = [
     "AckReceived",
@@ -82,6 +84,9 @@ _IN_ORDER = frozenset({1000, GOING_AWAY, 1005})
 # How many failed status writes in a row a connection survives, however long they take.
 STORE_FAILURES_TOLERATED = 2
 
+# A worker's status names each request that it runs.
+_MOST_STATUS_FIELDS = 10_000
+
 # Messages without a payload never change: built once.
 _HELLO = envelope.encode_message(Kind.GATEWAY_HELLO)
 _CLOSING = envelope.encode_message(Kind.GATEWAY_CLOSING)
@@ -103,16 +108,20 @@ class ConnectionMachine:
     Every method returns the effects to perform, in order. Once a `Close` has been
     returned, no method returns another.
 
+    Args:
+        most_apps: how many apps a worker can be allowed; of more, one is read beyond that.
+
     Attributes:
         phase: the phase in memory; never goes back.
     """
 
     __slots__ = (
-        "_gateway_drains", "_manual_readiness", "_shown", "_store_failures", "phase",
+        "_gateway_drains", "_manual_readiness", "_most_apps", "_shown", "_store_failures", "phase",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_apps: int = Limits().apps_hard_cap) -> None:
         self.phase = Phase.HANDSHAKING
+        self._most_apps = most_apps
         self._manual_readiness = False
         self._gateway_drains = False
         # The status that the store goes on to show while a drain has reached memory only.
@@ -253,9 +262,11 @@ class ConnectionMachine:
         if kind != Kind.WORKER_CONNECT:
             return self._refuse_hello(Syscode.HELLO_INVALID_MESSAGE)
         try:
-            hello = decode(pb.WorkerConnectRequestData, payload)
-        except MalformedMessage:
-            return self._refuse_hello(Syscode.HELLO_INVALID_PAYLOAD)
+            hello = read_hello(payload, self._most_apps)
+        except MalformedMessage as error:
+            # The syscode alone would not tell the operator what is wrong.
+            why = MessageIgnored(kind, str(error))
+            return (why, *self._refuse_hello(Syscode.HELLO_INVALID_PAYLOAD))
         if not is_ulid(hello.connection_id) or not hello.instance_id or not hello.apps:
             return self._refuse_hello(Syscode.HELLO_INVALID_PAYLOAD)
         self._manual_readiness = hello.worker_manual_readiness_ack
@@ -276,7 +287,8 @@ class ConnectionMachine:
                 return self._receive_pause()
             case Kind.WORKER_STATUS:
                 try:
-                    return (StatusReceived(decode(pb.WorkerStatusData, payload)),)
+                    status = decode(pb.WorkerStatusData, payload, most_fields=_MOST_STATUS_FIELDS)
+                    return (StatusReceived(status),)
                 except MalformedMessage as error:
                     return (MessageIgnored(kind, str(error)),)
             case _:

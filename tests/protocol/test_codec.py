@@ -1,5 +1,6 @@
 """Reading generated messages from bytes that others wrote."""
 
+import time
 from datetime import UTC, datetime
 
 import betterproto
@@ -109,3 +110,28 @@ def test_a_damaged_message_is_a_message_or_malformed(
     except MalformedMessage:
         return
     bytes(message)
+
+
+@pytest.mark.parametrize(
+    ("message_type", "field"),
+    [
+        pytest.param(pb.StartRequest, b"\x0a\x00", id="excluded gateways"),
+        pytest.param(pb.WorkerStatusData, b"\x0a\x00", id="requests in flight"),
+        pytest.param(pb.AckMessage, b"\x12\x00", id="times"),
+        pytest.param(pb.SdkResponse, b"\x98\x06\x00", id="unknown fields"),
+    ],
+)
+def test_megabytes_of_small_fields_are_refused_at_once(
+    message_type: type[betterproto.Message], field: bytes
+) -> None:
+    data = field * (8 * 1024 * 1024 // len(field))
+    began = time.process_time()
+    with pytest.raises(MalformedMessage, match=r"it has more than 1000 fields$"):
+        decode(message_type, data)
+    assert time.process_time() - began < 0.5
+
+
+def test_a_reader_may_expect_more_fields() -> None:
+    ids = [str(number) for number in range(1001)]
+    data = bytes(pb.StartRequest(exclude_gateways=ids))
+    assert decode(pb.StartRequest, data, most_fields=1001).exclude_gateways == ids

@@ -270,6 +270,18 @@ def test_an_unreadable_status_message_is_ignored() -> None:
     assert isinstance(effect, m.MessageIgnored)
 
 
+def test_a_status_names_thousands_of_requests() -> None:
+    status = pb.WorkerStatusData(in_flight_request_ids=["r"] * 10_000)
+    [effect] = joined().receive(encode_message(Kind.WORKER_STATUS, bytes(status)))
+    assert effect == m.StatusReceived(status)
+
+
+def test_a_status_that_names_any_number_of_requests_is_ignored() -> None:
+    status = encode_message(Kind.WORKER_STATUS, b"\x0a\x00" * 10_001)
+    [effect] = joined().receive(status)
+    assert isinstance(effect, m.MessageIgnored)
+
+
 @given(st.binary(max_size=200))
 @settings(max_examples=300)
 def test_any_bytes_are_survived_in_every_phase(data: bytes) -> None:
