@@ -17,6 +17,7 @@ __all__ = [
     "FunctionConfigError",
     "FunctionFault",
     "Path",
+    "TooManyFunctions",
     "json_kind",
     "nearest",
     "path_text",
@@ -78,6 +79,23 @@ class FunctionConfigError(ConnectError):
         told = "; ".join(str(fault) for fault in self.faults[:_FAULTS_TOLD])
         untold = len(self.faults) - _FAULTS_TOLD
         return f"{told}; and {untold} more" if untold > 0 else told
+
+
+class TooManyFunctions(ConnectError):
+    """A list of functions that is longer than may be.
+
+    Attributes:
+        count: how long it is.
+        most: how long it may be.
+    """
+
+    def __init__(self, count: int, most: int) -> None:
+        super().__init__(count, most)
+        self.count = count
+        self.most = most
+
+    def __str__(self) -> str:
+        return f"{self.count} functions; {self.most} may be"
 
 
 def json_kind(value: object) -> str:

@@ -18,6 +18,7 @@ from connect.config.faults import (
     FunctionCheck,
     FunctionConfigError,
     FunctionFault,
+    TooManyFunctions,
     json_kind,
     unencodable,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "FunctionConfigError",
     "FunctionFault",
     "RegisteredFunction",
+    "TooManyFunctions",
     "Trigger",
     "max_attempts",
     "parse_functions",
@@ -60,11 +62,13 @@ class RegisteredFunction:
     definition: Mapping[str, Any]
 
 
-def parse_functions(data: bytes) -> tuple[RegisteredFunction, ...]:
+def parse_functions(data: bytes, *, most: int = 0) -> tuple[RegisteredFunction, ...]:
     """Read the functions of an AppConfiguration.
 
     Args:
         data: a JSON list in UTF-8; an empty list is right.
+        most: how many there may be; 0 means any number. Checking one takes much longer than
+            decoding it.
 
     Returns:
         The functions in their order.
@@ -72,8 +76,11 @@ def parse_functions(data: bytes) -> tuple[RegisteredFunction, ...]:
     Raises:
         FunctionConfigError: naming every fault. The gateway tells it to the worker by
             SYNC_FAILED (Connect protocol, section 3).
+        TooManyFunctions: there are more; nothing else of them has been looked at.
     """
     definitions = _load(data)
+    if most and len(definitions) > most:
+        raise TooManyFunctions(len(definitions), most)
     faults = Faults(work=_MOST_COMPILED)
     ids = FunctionIds()
     for index, definition in enumerate(definitions):

@@ -28,11 +28,12 @@ class FlappingWorkers:
 
     So many flaps as `Limits.flaps` are free; from then on each doubles the delay of the next
     connection, up to `Timing.flapping_delay`. One flap is forgotten every `Timing.stable`,
-    so a worker that stays connected is soon as good as new.
+    so a worker that stays connected is soon as good as new, and one that has left is forgotten.
     """
 
     def __init__(self) -> None:
         self._flaps: dict[str, _Flaps] = {}
+        self._swept = 0.0  # when those that count for nothing were dropped (Trio clock)
 
     def __len__(self) -> int:
         """How many workers are remembered."""
@@ -47,6 +48,7 @@ class FlappingWorkers:
         if lived >= settings.timing.stable:
             return
         now = trio.current_time()
+        self._sweep(now, settings)
         count = self._count(self._flaps.pop(worker, None), settings)
         self._flaps[worker] = _Flaps(count + 1.0, now)  # the last in order, too
         if len(self._flaps) > _WORKERS:
@@ -54,6 +56,7 @@ class FlappingWorkers:
 
     def wait_for(self, worker: str, settings: Settings) -> float:
         """Return how many seconds the worker's next connection is put off from now."""
+        self._sweep(trio.current_time(), settings)
         flaps = self._flaps.get(worker)
         if flaps is None:
             return 0.0
@@ -65,9 +68,23 @@ class FlappingWorkers:
         delay: float = min(longest, _FIRST_DELAY * 2.0 ** min(beyond - 1.0, 60.0))
         return max(0.0, flaps.last + delay - trio.current_time())
 
+    def _sweep(self, now: float, settings: Settings) -> None:
+        """Drop the workers whose flaps are all forgotten, once every `Timing.stable`."""
+        if now - self._swept < settings.timing.stable:
+            return
+        self._swept = now
+        self._flaps = {
+            worker: flaps
+            for worker, flaps in self._flaps.items()
+            if self._count(flaps, settings) > 0
+        }
+
     def _count(self, flaps: _Flaps | None, settings: Settings) -> float:
         """Return how many flaps are left of those remembered."""
         if flaps is None:
             return 0.0
-        forgotten = (trio.current_time() - flaps.last) / settings.timing.stable
+        stable = settings.timing.stable
+        if stable <= 0:
+            return 0.0
+        forgotten = (trio.current_time() - flaps.last) / stable
         return max(0.0, flaps.count - forgotten)

@@ -11,7 +11,7 @@ from functools import partial
 
 import trio
 
-from connect.config.faults import FunctionConfigError, FunctionFault, quoted
+from connect.config.faults import FunctionConfigError, FunctionFault, TooManyFunctions, quoted
 from connect.config.functions import RegisteredFunction
 from connect.errors import ConnectError, StoreUnavailable, Syscode, SyscodeError
 from connect.nursery.admission import Place
@@ -190,21 +190,27 @@ def _build_groups(
     faults: list[FunctionFault] = []
     for app in hello.apps:
         try:
-            built.append(build_group(session.account_id, session.env_id, hello, app, now=now))
+            built.append(
+                build_group(
+                    session.account_id,
+                    session.env_id,
+                    hello,
+                    app,
+                    now=now,
+                    most_functions=most,
+                )
+            )
         except FunctionConfigError as error:
             name = quoted(app.app_name) if len(hello.apps) > 1 else ""
             faults += [replace(fault, app=name) for fault in error.faults]
-            continue
+        except TooManyFunctions as error:
+            raise SyscodeError(
+                Syscode.TOO_MANY_FUNCTIONS, f"app {app.app_name!r} brings {error}"
+            ) from error
         except ValueError as error:  # JSON that has no canonical form
             raise SyscodeError(
                 Syscode.INVALID_FUNCTION_CONFIG, f"app {app.app_name!r}: {error}"
             ) from error
-        functions = built[-1][1]
-        if most and len(functions) > most:
-            raise SyscodeError(
-                Syscode.TOO_MANY_FUNCTIONS,
-                f"app {app.app_name!r} brings {len(functions)} functions; {most} may be",
-            )
     if faults:
         raise FunctionConfigError(faults)
     return built

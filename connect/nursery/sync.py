@@ -47,16 +47,19 @@ def build_group(
     app: pb.AppConfiguration,
     *,
     now: float,
+    most_functions: int = 0,
 ) -> tuple[GroupRecord, Sequence[RegisteredFunction]]:
     """Work out the group of one app of a worker, without its app id and sync id.
 
     Args:
         now: unix time in seconds, for a group that turns out to be new.
+        most_functions: how many functions it may have; 0 means any number.
 
     Raises:
         FunctionConfigError: the app's functions are not a valid function list.
+        TooManyFunctions: they are more.
     """
-    functions = parse_functions(app.functions)
+    functions = parse_functions(app.functions, most=most_functions)
     observations = bytes(app.feature_observations)
     return (
         GroupRecord(

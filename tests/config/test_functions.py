@@ -19,6 +19,7 @@ from connect.config.functions import (
     FunctionConfigError,
     FunctionFault,
     RegisteredFunction,
+    TooManyFunctions,
     max_attempts,
     parse_functions,
 )
@@ -524,3 +525,13 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         parse_functions(data)
     except FunctionConfigError:
         return
+
+
+def test_more_functions_than_there_may_be_are_not_even_checked() -> None:
+    with pytest.raises(TooManyFunctions, match=r"^3 functions; 2 may be$"):
+        parse_functions(b'[1, "x", {}]', most=2)
+
+
+def test_as_many_functions_as_there_may_be_are_read() -> None:
+    data = json.dumps([definition(id="app-a"), definition(id="app-b")]).encode()
+    assert len(parse_functions(data, most=2)) == 2

@@ -525,6 +525,30 @@ async def test_so_many_flapping_workers_are_remembered_and_no_more(
     assert [name for name, wait in waits.items() if wait] == ["a", "c", "d"]
 
 
+async def test_workers_whose_flaps_are_forgotten_are_forgotten_too(
+    autojump_clock: MockClock,
+) -> None:
+    workers, settings = FlappingWorkers(), with_limits(flaps=1)
+    workers.note("gone", 0, settings)
+    for _ in range(3):
+        workers.note("here", 0, settings)
+    await trio.sleep(settings.timing.stable)
+    workers.wait_for("somebody else", settings)
+    assert len(workers) == 1
+    await trio.sleep(2 * settings.timing.stable)
+    workers.note("new", 0, settings)
+    assert len(workers) == 1
+
+
+async def test_flaps_from_before_a_reload_that_made_every_connection_stable_are_dropped(
+    mock_clock: MockClock,
+) -> None:
+    workers, settings = FlappingWorkers(), with_limits(flaps=1)
+    workers.note("a", 0, settings)
+    workers.wait_for("a", replace(settings, timing=replace(settings.timing, stable=0.0)))
+    assert len(workers) == 0
+
+
 async def test_one_handshake_of_a_flapping_worker_is_held_and_its_others_are_refused(
     autojump_clock: MockClock,
 ) -> None:
