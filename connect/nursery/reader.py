@@ -150,6 +150,8 @@ async def _join(
         connection.last_heartbeat = trio.current_time()
         connection.apply(machine.joined(connection_ready(services)))
         connection.opened.set()
+        if connection.stream is not None:
+            connection.stream.joined = True
         connection.place.join()
         services.metrics.handshake_seconds.observe(trio.current_time() - started)
         connection.log.info(

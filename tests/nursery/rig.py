@@ -127,7 +127,11 @@ class Outages:
 
 @dataclass
 class Rig:
-    """A running gateway with its surroundings."""
+    """A running gateway with its surroundings.
+
+    Attributes:
+        streams: below the sockets, in the order of their dialling.
+    """
 
     gateway: Gateway
     store: RedisStore
@@ -136,6 +140,7 @@ class Rig:
     nursery: trio.Nursery
     tokens: SessionTokens
     vouchers: Vouchers
+    streams: list[WorkerStream] = field(default_factory=list)
 
     @property
     def services(self) -> Services:
@@ -166,6 +171,7 @@ class Rig:
 
     async def _serve(self, stream: trio.abc.Stream, max_message_size: int) -> None:
         below = WorkerStream(stream)
+        self.streams.append(below)
         async with trio.open_nursery() as nursery:
             request = await trio_websocket.wrap_server_stream(
                 nursery, below, max_message_size=max_message_size
