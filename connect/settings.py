@@ -172,6 +172,8 @@ class Limits:
             as many that it has closed and whose peers have not; 0 means any number.
         pending_sockets_per_address: the former from one address, unless it is a trusted
             proxy's; 0 means any number.
+        starts: requests of workers for a connection (POST /v0/connect/start) that one API answers
+            at the same time; it refuses more for a moment; 0 means any number.
         flaps: connections of one worker instance that may end young (see `Timing.stable`)
             before its next ones are put off; 0 means that none ever are.
         outbox_messages: requests that may wait for one socket; forwards fail at this mark,
@@ -211,6 +213,7 @@ class Limits:
     handshakes_per_second: int = 1000
     pending_sockets: int = 2000
     pending_sockets_per_address: int = 1000
+    starts: int = 200
     flaps: int = 20
     outbox_messages: int = 1024
     outbox_bytes: int = 64 * 1024 * 1024

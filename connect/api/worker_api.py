@@ -20,6 +20,7 @@ from connect.api.http import (
     protobuf_response,
     read_body,
 )
+from connect.api.latest_gateways import LatestGateways
 from connect.errors import MalformedMessage, StoreUnavailable, Syscode
 from connect.logs import SparseLog
 from connect.metrics import Metrics
@@ -36,6 +37,10 @@ _log = structlog.get_logger(__name__)
 
 # When a worker may ask again that finds its account at its limit.
 _ACCOUNT_FULL_SECONDS = "10"
+
+# When a worker may ask again that comes together with too many others: after some of these, so
+# that those who are told at the same time don't come together again.
+_BUSY_SECONDS = range(1, 4)
 
 # Between two lines in the log about starts refused for the same reason, in seconds.
 _LOG_SECONDS = 10.0
@@ -71,6 +76,8 @@ class WorkerApi:
         sample: Callable[[Sequence[GatewayRecord], int], Sequence[GatewayRecord]] = random.sample,
     ) -> None:
         self._store = store
+        self._gateways = LatestGateways(store.gateways.all)
+        self._starts = 0
         self._settings = settings
         self._access = access
         self._tokens = tokens
@@ -97,14 +104,29 @@ class WorkerApi:
         self._log.warning("start refused", kind=code, code=code, reason=reason)
 
     async def _start(self, request: Request) -> Response:
-        settings, now = self._settings, self._now()
         sync_token = self._access.presented(request)
-        body = await read_body(request, settings.limits.start_body_bytes)
+        body = await read_body(request, self._settings.limits.start_body_bytes)
+        limit = self._settings.limits.starts
+        if limit and self._starts >= limit:
+            raise ApiError(
+                503,
+                f"{self._starts} workers are being sent to gateways, which is the limit",
+                code="too_many_starts",
+                headers={"Retry-After": str(random.choice(_BUSY_SECONDS))},
+            )
+        self._starts += 1
+        try:
+            return await self._send_to_gateway(request, body, sync_token)
+        finally:
+            self._starts -= 1
+
+    async def _send_to_gateway(self, request: Request, body: bytes, sync_token: str) -> Response:
+        settings, now = self._settings, self._now()
         try:
             asked = decode(pb.StartRequest, body)
         except MalformedMessage as error:
             raise ApiError(400, f"the body is {error}", code="invalid_body") from error
-        gateways = await self._store.gateways.all()
+        gateways = await self._gateways.read()
         oldest_heartbeat_ms = (now - 2 * settings.timing.gateway_heartbeat) * 1000
         self._check_account(gateways, oldest_heartbeat_ms)
         gateway = choose_gateway(

@@ -74,6 +74,7 @@ _MAY_BE_ZERO = frozenset(
         "limits.pending_sockets_per_address",
         "limits.push_bytes",
         "limits.pushes",
+        "limits.starts",
         "timing.draining_attempts",
     }
 )
