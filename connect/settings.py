@@ -213,7 +213,7 @@ class Limits:
     handshakes_per_second: int = 1000
     pending_sockets: int = 2000
     pending_sockets_per_address: int = 1000
-    starts: int = 200
+    starts: int = 1000
     flaps: int = 20
     outbox_messages: int = 1024
     outbox_bytes: int = 64 * 1024 * 1024
