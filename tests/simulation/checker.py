@@ -14,6 +14,7 @@ from tests.simulation.history import (
     GatewayDrained,
     LeaseAdopted,
     Leftover,
+    Missing,
     ReplyConfirmed,
     RunStarted,
 )
@@ -278,6 +279,15 @@ def _nothing_is_left(facts: Facts) -> Findings:
             yield event.at, event.what
 
 
+# Everything comes back
+
+
+def _everything_comes_back(facts: Facts) -> Findings:
+    for event in facts.events:
+        if isinstance(event, Missing):
+            yield event.at, event.what
+
+
 def _calls_that(facts: Facts, ended: CallEnding) -> Iterator[Call]:
     return (call for call in facts.calls.values() if call.how is ended)
 
@@ -300,4 +310,5 @@ INVARIANTS: dict[str, Callable[[Facts], Findings]] = {
     "stored replies arrive": _stored_replies_arrive,
     "draining gateways beat": _draining_gateways_beat,
     "nothing is left": _nothing_is_left,
+    "everything comes back": _everything_comes_back,
 }

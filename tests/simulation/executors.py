@@ -9,6 +9,7 @@ from connect.protocol.envelope import read_request
 from connect.rpc import Executor
 from connect.rpc.errors import CallRefused
 from connect.rpc.execution_parts import ForwardChannels
+from connect.rpc.forward_streams import ForwardStreams
 from tests.simulation.history import STORE_UNAVAILABLE, CallEnding, ForwardEnded
 from tests.simulation.nodes import Node, Surroundings
 
@@ -40,10 +41,15 @@ class Call:
 
 
 class ExecutorNode(Node):
-    """An executor, and whoever calls it in its process."""
+    """An executor, and whoever calls it in its process.
+
+    Attributes:
+        streams: to gateways, once it is up.
+    """
 
     def __init__(self, name: str, around: Surroundings) -> None:
         super().__init__(name, around)
+        self.streams: ForwardStreams | None = None
         self._executor: Executor | None = None
         self._nursery: trio.Nursery | None = None
         self._calls: dict[Call, None] = {}
@@ -68,6 +74,8 @@ class ExecutorNode(Node):
         ):
             parts = executor._parts
             assert parts is not None
+            assert isinstance(parts.channels, ForwardStreams)
+            self.streams = parts.channels
             watched = _WatchedForwards(parts.channels, self)
             executor._parts = replace(parts, channels=watched)
             self._executor, self._nursery = executor, nursery

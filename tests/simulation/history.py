@@ -25,6 +25,7 @@ __all__ = [
     "LeaseDeleted",
     "LeaseStored",
     "Leftover",
+    "Missing",
     "NodeStopped",
     "Paused",
     "ReplyConfirmed",
@@ -249,6 +250,13 @@ class Faulty(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover(Event):
     """Something that is there at the end, and must not be."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing(Event):
+    """Something that should be back after all faults, and is not."""
 
     what: str
 

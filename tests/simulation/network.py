@@ -7,7 +7,7 @@ peer does not read waits once a window is full.
 
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -172,6 +172,12 @@ class Network:
     def open_ends(self) -> int:
         """How many ends of connections are not closed."""
         return len(self._ends)
+
+    def open_between(self) -> Counter[tuple[str, str]]:
+        """Count the ends that are not closed, by pairs of hosts; each pair is sorted."""
+        return Counter(
+            (min(end.host, end.peer_host), max(end.host, end.peer_host)) for end in self._ends
+        )
 
     @property
     def listening(self) -> int:

@@ -24,6 +24,12 @@ from tests.simulation.history import Began, History, Leftover
 from tests.simulation.network import Network
 from tests.simulation.nodes import Surroundings
 from tests.simulation.redis import MemoryRedis
+from tests.simulation.rest import (
+    count_at_first,
+    look_at_keys_of_requests,
+    look_at_records,
+    look_at_rest,
+)
 from tests.simulation.store import NodeCommands, RedisServer
 from tests.simulation.workload import Demand, Workload, make_app, plan_demands
 from tests.simulation.world import START, Shape, World
@@ -32,6 +38,9 @@ __all__ = ["Outcome", "Plan", "make_plan", "simulate"]
 
 # Requests are made, and faults begin, until then; seconds since the run began.
 _BUSY_UNTIL = 45.0
+
+# How long executors may take to clean up after the last call, in seconds.
+_CLEANED_UP_WITHIN = 6.0
 
 # How long everything may take once the last fault is over, in seconds.
 _SETTLED_WITHIN = 180.0
@@ -138,28 +147,31 @@ def _logging_to(history: History) -> Iterator[None]:
 
 async def _run(plan: Plan, around: Surroundings) -> None:
     running: dict[str, str] = {}
-    tasks_before = trio.lowlevel.current_statistics().tasks_living
+    tidy = not any(fault.can_strand or fault.can_displace for fault in plan.faults)
     async with trio.open_nursery() as nursery:
         shape = plan.shape
         around.history.add(Began(at=0.0, gateways=shape.gateways, limits=shape.concurrency))
         world = World(around, plan.shape, make_app(running), running, nursery)
         with world.dialling():
             world.start_all()
+            before = await count_at_first(world)
             await _be_busy(plan, world)
+            if tidy:
+                await trio.sleep(_CLEANED_UP_WITHIN)
+                look_at_keys_of_requests(world)
+            rng = random.Random(f"{plan.seed} rest")
+            await look_at_rest(world, before, plan.faults, rng)
             await _shut_down(world)
             nursery.cancel_scope.cancel()
-    tasks = trio.lowlevel.current_statistics().tasks_living - tasks_before
     _note_leftovers(
         around.history,
-        (tasks, "tasks"),
         (around.network.open_ends, "open ends of connections"),
         (around.network.listening, "ports listened on"),
     )
-    await _look_at_redis(
-        world,
-        tidy=not any(fault.can_strand or fault.can_displace for fault in plan.faults),
-        stranded=any(fault.can_strand for fault in plan.faults),
-    )
+    look_at_records(world, plan.faults)
+    if tidy:
+        look_at_keys_of_requests(world)
+    await _look_at_redis(world, stranded=any(fault.can_strand for fault in plan.faults))
 
 
 async def _be_busy(plan: Plan, world: World) -> None:
@@ -199,11 +211,10 @@ def _note_leftovers(history: History, *counts: tuple[int, str]) -> None:
             history.add(Leftover(at=history.now, what=f"{count} {what}"))
 
 
-async def _look_at_redis(world: World, *, tidy: bool, stranded: bool) -> None:
+async def _look_at_redis(world: World, *, stranded: bool) -> None:
     """Note which keys stay for good, and what is counted against workers.
 
     Args:
-        tidy: whether nothing of a request may be left at once.
         stranded: whether an executor may not have cleaned up; what a worker had from it then
             counts for `Timing.request_worker`.
     """
@@ -212,14 +223,6 @@ async def _look_at_redis(world: World, *, tidy: bool, stranded: bool) -> None:
     commands = NodeCommands(around.redis, around.network, "observer", timing.store_command)
     store = RedisStore(commands, now=around.now, timing=timing)
     keys = Keys()
-    of_requests = (
-        keys.lease(_ENV, ""),
-        keys.request_worker(_ENV, ""),
-        keys.requests_prefix(_ENV),  # a worker's, which is there as long as it has a member
-    )
-    for key in around.redis.database.all_keys() if tidy else ():
-        if key.startswith(of_requests):
-            history.add(Leftover(at=history.now, what=f"the key {key}"))
     # As soon as what was not cleaned up must count no longer: of itself, not by being deleted.
     await trio.sleep(timing.request_worker + 1.0 if stranded else _LEASE_RUNS_OUT)
     for instance in world.instances:

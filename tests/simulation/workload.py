@@ -115,6 +115,10 @@ class Workload:
                     again = demand.at + demand.twice_after
                     nursery.start_soon(self._make, demand, again, None)
 
+    async def ask(self, executor: str, demand: Demand) -> Call:
+        """Make a request now, once, of this executor; return when it has its outcome."""
+        return await self._call(executor, demand, float("inf"))
+
     async def _make(self, demand: Demand, at: float, patience: float | None) -> None:
         await trio.sleep_until(at)
         self._made += 1
