@@ -13,6 +13,8 @@ from connect.state.keys import Keys
 from connect.state.records import ConnectionStatus, GatewayStatus
 from tests.simulation import rest
 from tests.simulation.executors import ExecutorNode
+from tests.simulation.faults import Fault, FaultKind
+from tests.simulation.history import ReplyStored
 from tests.simulation.nodes import GatewayNode, WorkerNode
 from tests.simulation.run import Plan, make_plan, simulate
 from tests.simulation.workload import Workload
@@ -157,6 +159,23 @@ def test_what_stays_wrong_is_noted(damage: Callable[[World], Awaitable[None]]) -
 
 def test_of_a_service_that_is_well_nothing_is_noted() -> None:
     assert not simulate(plan()).violations
+
+
+def test_a_reply_that_a_paused_gateway_keeps_after_it_was_flushed_is_excused() -> None:
+    paused = Fault(kind=FaultKind.PAUSE, at=2.5, seconds=7.0, node="gw-0")
+    demand = replace(
+        make_plan(0).demands[0],
+        at=1.5,
+        seconds=2.0,
+        size=0,
+        fails=False,
+        patience=None,
+        twice_after=None,
+    )
+    outcome = simulate(replace(plan(), faults=(paused,), demands=(demand,)))
+    stored = [event.request for event in outcome.history if isinstance(event, ReplyStored)]
+    assert stored.count(demand.request) == 2
+    assert not outcome.violations
 
 
 def test_a_request_that_has_no_outcome_at_rest_is_noted() -> None:
