@@ -212,6 +212,20 @@ def _replies_are_stored_once(facts: Facts) -> Findings:
                 yield second.stored, f"the reply to {first.request} is overwritten"
 
 
+def _replies_are_not_made_again(facts: Facts) -> Findings:
+    """Whoever asks for a request gets the reply that is stored; no worker is leased it again.
+
+    No fault excuses it: one script looks for the reply, and leases.
+    """
+    for request, chains in facts.chains.items():
+        for chain in chains:
+            for reply in facts.replies[request]:
+                until = min(reply.deleted, reply.stored + _KEPT)
+                if reply.stored < chain.began < until:
+                    text = f"{request} is leased again, though the reply of {reply.run} is stored"
+                    yield chain.began, text
+
+
 def _stored_replies_arrive(facts: Facts) -> Findings:
     for replies in facts.replies.values():
         for reply in replies:
@@ -307,6 +321,7 @@ INVARIANTS: dict[str, Callable[[Facts], Findings]] = {
     "workers keep their limits": _workers_keep_their_limits,
     "confirmed replies are stored": _confirmed_replies_are_stored,
     "replies are stored once": _replies_are_stored_once,
+    "replies are not made again": _replies_are_not_made_again,
     "stored replies arrive": _stored_replies_arrive,
     "draining gateways beat": _draining_gateways_beat,
     "nothing is left": _nothing_is_left,

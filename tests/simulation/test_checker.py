@@ -355,6 +355,25 @@ def test_a_reply_in_the_place_of_one_that_was_deleted_is_well() -> None:
     assert not found(*WELL, stored(9), ReplyDeleted(at=9.1, request="r", node="ex-0"))
 
 
+def test_a_request_that_is_leased_again_though_its_reply_is_there_is_refused() -> None:
+    again = (*WELL[:-3], lost(8.25), called(40, 2, executor="ex-1"), leased(40.1, "L3"))
+    deleted = ReplyDeleted(at=50, request="r", node="ex-1")
+    answer = answered(50.1, call=2)
+    assert found(*again, deleted, answer) == {"replies are not made again"}
+
+
+def test_a_request_whose_reply_is_deleted_is_leased_again() -> None:
+    assert not found(*WELL, leased(8.5, "L3"))
+
+
+def test_a_request_whose_reply_has_run_out_is_leased_again() -> None:
+    assert not found(*WELL[:-3], leased(8.1 + 60, "L3"), answered(70))
+
+
+def test_a_lease_is_extended_though_the_reply_is_there() -> None:
+    assert not found(*WELL[:-3], leased(8.25, "L3", previous="L2"), *WELL[-3:])
+
+
 def test_a_call_that_fails_though_the_reply_is_there_is_refused() -> None:
     assert found(faulty(0, 9), *WELL[:-1], failed(8.4, STOPPED)) == {"stored replies arrive"}
 

@@ -12,6 +12,7 @@ from tests.simulation.world import Shape
 
 __all__ = [
     "callers_that_come_again",
+    "executors_away",
     "executors_that_end",
     "full_workers",
     "full_workers_whose_callers_leave",
@@ -76,6 +77,27 @@ def gateways_without_redis(seed: int) -> Plan:
             for node, other in links[: rng.choice((1, 1, 2))]
         ),
         demands=tuple(replace(long(demand, rng), at=rng.uniform(3, 7)) for demand in plan.demands),
+    )
+
+
+def executors_away(seed: int) -> Plan:
+    """Requests that their workers finish while every executor is killed, longer than a lease."""
+    rng = random.Random(f"{seed} away executors")
+    plan = make_plan(seed)
+    begin, executors = rng.uniform(8, 12), rng.choice((1, 2))
+    return replace(
+        plan,
+        shape=Shape(gateways=1, executors=executors, concurrency=(None, None)),
+        faults=tuple(
+            Fault(kind=FaultKind.KILL, at=begin, seconds=rng.uniform(26, 40), node=f"ex-{number}")
+            for number in range(executors)
+        ),
+        demands=tuple(
+            replace(
+                long(demand, rng), at=begin - rng.uniform(0.5, 3.0), seconds=rng.uniform(4.0, 6.0)
+            )
+            for demand in plan.demands
+        ),
     )
 
 

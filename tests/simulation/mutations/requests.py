@@ -103,6 +103,10 @@ def _overwrite_replies() -> AbstractContextManager[object]:
     return edit(responses, "_SAVE", condition, "if false then")
 
 
+def _look_for_no_reply() -> AbstractContextManager[object]:
+    return edit(routing, "_ACQUIRE", "if response then", "if false then")
+
+
 @contextmanager
 def _work_on_without_a_lease() -> Iterator[None]:
     def nothing(self: object, *args: object) -> None:
@@ -205,6 +209,9 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a reply that comes again takes the place of the first": Mutation(
         apply=_overwrite_replies, breaks="replies are stored once"
+    ),
+    "a request whose reply is stored is run again": Mutation(
+        apply=_look_for_no_reply, breaks="replies are not made again", plan=plans.executors_away
     ),
     "a request that is given up may be run by the next at once": Mutation(
         apply=_forget_what_may_run,
