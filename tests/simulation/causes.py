@@ -23,6 +23,7 @@ restart of an executor excuses nothing.
 from collections.abc import Callable, Collection, Iterator
 
 from connect.errors import Syscode
+from tests.simulation.endings import within_bounds
 from tests.simulation.facts import Call, Facts, node_of
 from tests.simulation.faults import FaultKind
 from tests.simulation.history import STORE_UNAVAILABLE, Faulty
@@ -129,11 +130,15 @@ def _until_leases_run_out(fault: Faulty) -> float:
     return max(_LEASE_RUNS_OUT, _until_workers_are_back(fault))
 
 
+def _faults(facts: Facts) -> Iterator[Faulty]:
+    return (within_bounds(facts, fault) for fault in facts.faults)
+
+
 def _amid(facts: Facts, call: Call, aftermath: Callable[[Faulty], float]) -> Iterator[Faulty]:
     """Find the faults that lasted, or were not over for long enough, during a call."""
     return (
         fault
-        for fault in facts.faults
+        for fault in _faults(facts)
         if fault.at <= call.ended and fault.until + aftermath(fault) >= call.began
     )
 
@@ -158,7 +163,7 @@ def _is_alone(facts: Facts, redis: Faulty, until: float) -> bool:
     """Whether nothing else happened that workers and executors have to come back from."""
     return not any(
         any(other.places) and other.at <= until and other.until + _UNNOTICED >= redis.at
-        for other in facts.faults
+        for other in _faults(facts)
     )
 
 
@@ -190,7 +195,7 @@ def _takes_all_gateways(facts: Facts, restart: Faulty) -> bool:
     return bool(restarted) and not any(
         all(
             other not in fault.places
-            for fault in facts.faults
+            for fault in _faults(facts)
             if fault.at <= restart.until + _until_workers_are_back(restart)
             and fault.until + _until_workers_are_back(fault) >= restart.at
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 from tests.simulation.causes import REASONS, is_displaced, is_excused
+from tests.simulation.endings import late_endings
 from tests.simulation.facts import Call, Facts, Run, Span, StoredReply, most_at_once, node_of
 from tests.simulation.faults import FaultKind
 from tests.simulation.history import (
@@ -262,7 +263,7 @@ def _who_should_get(facts: Facts, reply: StoredReply) -> Call | None:
     return last
 
 
-# A gateway that drains is there
+# A gateway that drains is there, and ends
 
 
 def _draining_gateways_beat(facts: Facts) -> Findings:
@@ -324,6 +325,7 @@ INVARIANTS: dict[str, Callable[[Facts], Findings]] = {
     "replies are not made again": _replies_are_not_made_again,
     "stored replies arrive": _stored_replies_arrive,
     "draining gateways beat": _draining_gateways_beat,
+    "nodes end in time": late_endings,
     "nothing is left": _nothing_is_left,
     "everything comes back": _everything_comes_back,
 }

@@ -17,6 +17,7 @@ from tests.simulation.history import (
     LeaseDeleted,
     LeaseStored,
     NodeStopped,
+    NodeStopping,
     Paused,
     ReplyDeleted,
     ReplyStored,
@@ -25,7 +26,17 @@ from tests.simulation.history import (
     Unassigned,
 )
 
-__all__ = ["Call", "Chain", "Facts", "Run", "Span", "StoredReply", "most_at_once", "node_of"]
+__all__ = [
+    "Call",
+    "Chain",
+    "Ending",
+    "Facts",
+    "Run",
+    "Span",
+    "StoredReply",
+    "most_at_once",
+    "node_of",
+]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +111,20 @@ class StoredReply:
     by: str = ""
 
 
+@dataclass(slots=True)
+class Ending:
+    """From when a node was told to end in good order, until it did.
+
+    Attributes:
+        crashed: whether it was killed before.
+    """
+
+    node: str
+    told: float
+    over: float = math.inf
+    crashed: bool = False
+
+
 class Facts:
     """What a history tells.
 
@@ -126,6 +151,7 @@ class Facts:
         self.replies: dict[str, list[StoredReply]] = defaultdict(list)
         self.pauses: list[Paused] = []
         self.faults: list[Faulty] = []
+        self.endings: list[Ending] = []
         for event in self.events:
             self._sort(event)
 
@@ -205,8 +231,12 @@ class Facts:
                 self._sort_assignment(event)
             case LeaseStored() | LeaseDeleted() | LeaseAdopted():
                 self._sort_lease(event)
-            case RunStarted() | RunEnded() | NodeStopped():
+            case NodeStopping():
+                self.endings.append(Ending(event.node, event.at))
+            case RunStarted() | RunEnded():
                 self._sort_run(event)
+            case NodeStopped():
+                self._sort_end(event)
             case _:
                 pass
 
@@ -253,7 +283,15 @@ class Facts:
         else:
             span.until = math.ceil(lease.expires)
 
-    def _sort_run(self, event: RunStarted | RunEnded | NodeStopped) -> None:
+    def _sort_end(self, event: NodeStopped) -> None:
+        for run in self.runs.values():
+            if node_of(run.worker) == event.node:
+                run.ended = min(run.ended, event.at)
+        for ending in self.endings:
+            if ending.node == event.node and math.isinf(ending.over):
+                ending.over, ending.crashed = event.at, event.crashed
+
+    def _sort_run(self, event: RunStarted | RunEnded) -> None:
         match event:
             case RunStarted():
                 self._hold(event)
@@ -267,10 +305,6 @@ class Facts:
             case RunEnded():
                 if event.run in self.runs:
                     self.runs[event.run].ended = event.at
-            case NodeStopped():
-                for run in self.runs.values():
-                    if node_of(run.worker) == event.node:
-                        run.ended = min(run.ended, event.at)
 
     def _hold(self, event: LeaseAdopted | RunStarted) -> None:
         if event.lease in self.chain_of:

@@ -27,6 +27,7 @@ __all__ = [
     "Leftover",
     "Missing",
     "NodeStopped",
+    "NodeStopping",
     "Paused",
     "ReplyConfirmed",
     "ReplyDeleted",
@@ -207,6 +208,13 @@ class Paused(Event):
 
     node: str
     until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStopping(Event):
+    """A node is told to come to its end in good order."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ from tests.simulation.history import (
     GatewayDrained,
     History,
     NodeStopped,
+    NodeStopping,
 )
 from tests.simulation.http import SimulatedTransport, serve_request
 from tests.simulation.network import ByteStream, End, Network
@@ -132,6 +133,9 @@ class Node(ABC):
 
     def stop(self) -> None:
         """Have it come to its end in good order."""
+        if not self.stopping:
+            history = self.around.history
+            history.add(NodeStopping(at=history.now, node=self.name))
         self._stopping.set()
 
     def kill(self) -> None:
