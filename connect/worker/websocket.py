@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import ProtocolError
 
 from connect.errors import ConnectError
 from connect.worker.errors import ConnectionFailed
@@ -41,18 +42,18 @@ async def use_websocket(
         deadline: seconds for dialling and for the opening handshake, each.
 
     Raises:
-        ConnectionFailed: the WebSocket could not be opened; it has the ``Retry-After`` of a
-            server that refuses.
+        ConnectionFailed: the WebSocket could not be opened, with the ``Retry-After`` of a
+            server that refuses; or the peer did what no WebSocket may.
         ConnectError: what ``use`` raised.
     """
     stream = await _dial(url, deadline)
     failure: ConnectError | None = None
     using = trio.CancelScope()
+    websocket: WebSocketConnection | None = None
     async with stream:
         try:
             async with trio.open_nursery() as outer, trio.open_nursery() as reading:
                 outer.start_soon(_pass_on_cancellation, using)
-                websocket = None
                 with trio.move_on_after(deadline):
                     websocket = await _upgrade(stream, url, reading)
                 if websocket is None:
@@ -68,6 +69,15 @@ async def use_websocket(
             failure = _first(raised)
         except* ConnectionRejected as rejected:
             failure = _refused(url, _first(rejected))
+        except* ProtocolError as broken:
+            failure = ConnectionFailed(f"{url} speaks no WebSocket: {_first(broken)}")
+        except* Exception as raised:
+            # Whatever answers there, and however the libraries take it: there is no WebSocket.
+            if websocket is not None:
+                raise
+            error = _first(raised)
+            reason = f"{type(error).__name__}: {error}"
+            failure = ConnectionFailed(f"{url} opened no WebSocket: {reason}")
     if failure is not None:
         raise failure
 
@@ -108,7 +118,7 @@ async def _dial(url: str, deadline: float) -> _Stream:
                     ssl_context=ssl.create_default_context(),
                 )
             return await trio.open_tcp_stream(host, parts.port or 80)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter of a name that is none
         raise ConnectionFailed(f"cannot reach {url}: {error}") from error
     raise ConnectionFailed(f"cannot reach {url}: no answer in {deadline:g} s")
 

@@ -242,6 +242,12 @@ class Worker:
                 failures += 1
                 await self._pause_after(failure, failures)
                 continue
+            except Exception as error:  # noqa: BLE001 - the work in flight outlives any fault here
+                failures += 1
+                _log.exception("connect failed by a fault of the worker")
+                unforeseen = ConnectionFailed(f"{type(error).__name__}: {error}")
+                await self._pause_after(unforeseen, failures)
+                continue
             since = trio.current_time()
             await self._greet(connection)
             if not started:
@@ -297,9 +303,11 @@ class Worker:
         Raises WorkerError and ConnectionFailed, but only before it is started.
         """
         start = await self._api.start(client, self._excluded.current(trio.current_time()))
+        opened = False
         await trio.sleep_until(self._excluded.not_before(start.gateway_group))
 
         async def serve(websocket: WebSocketConnection) -> None:
+            nonlocal opened
             connection = Connection(
                 websocket,
                 connection_id=start.connection_id,
@@ -312,6 +320,7 @@ class Worker:
             self._connections.append(connection)
             work.link_changed()
             task_status.started(connection)
+            opened = True
             try:
                 await connection.run()
             finally:
@@ -320,6 +329,8 @@ class Worker:
         try:
             await use_websocket(start.gateway_endpoint, serve, deadline=self._timing.open)
         except ConnectionFailed as failure:
+            if opened:  # and has ended, as was told
+                return
             raise ConnectionFailed(
                 failure.reason,
                 gateway_group=start.gateway_group,
