@@ -44,13 +44,22 @@ class Outcome:
 async def call_function(function: Function, payload: bytes) -> Outcome:
     """Call a function with a request's payload (functions.md, "Running a function to its end").
 
-    Whatever the function raises becomes the outcome.
+    Whatever the function raises becomes the outcome: a fault of one must not cost the
+    others that run beside it.
 
     Args:
         payload: the JSON of GatewayExecutorRequestData.request_payload.
 
     Cancellation cancels the function.
     """
+    try:
+        return await _call(function, payload)
+    except Exception as error:  # noqa: BLE001 - what a function leaves behind cannot be told
+        # Its text may be what cannot be told.
+        return refusal(f"how the call ended cannot be told: {type(error).__name__}")
+
+
+async def _call(function: Function, payload: bytes) -> Outcome:
     try:
         context = _read_payload(function, payload)
     except MalformedPayload as error:
@@ -61,7 +70,7 @@ async def call_function(function: Function, payload: bytes) -> Outcome:
         return _interrupted(interrupt.operations)
     except StepSkipped as skipped:
         return _not_found_where_expected(skipped)
-    except Exception as error:  # noqa: BLE001 - user code's failure is the call's outcome
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code's failure is the outcome
         return _failed(error)
     except BaseExceptionGroup as group:
         return _ended_in_nursery(group)
@@ -139,7 +148,7 @@ def _not_found_where_expected(skipped: StepSkipped) -> Outcome:
     )
 
 
-def _failed(error: Exception) -> Outcome:
+def _failed(error: Exception | SystemExit) -> Outcome:
     return Outcome(
         status=pb.SdkResponseStatus.ERROR,
         body=json.dumps(describe_error(error)).encode(),
@@ -151,13 +160,17 @@ def _failed(error: Exception) -> Outcome:
 
 def _ended_in_nursery(group: BaseExceptionGroup[BaseException]) -> Outcome:
     """What a function raised out of a nursery of its own: steps come wrapped in groups."""
-    _, foreign = group.split((Exception, StepInterrupt, StepSkipped))
+    _, foreign = group.split((Exception, SystemExit, StepInterrupt, StepSkipped))
     if foreign is not None:
-        raise group
+        # Cancelled, mostly; what failed beside it would not be taken by who cancelled.
+        raise foreign
     leaves = _leaves(group)
     errors = [leaf for leaf in leaves if isinstance(leaf, Exception)]
     if errors:
         return _failed(errors[0] if len(errors) == 1 else ExceptionGroup(group.message, errors))
+    exits = [leaf for leaf in leaves if isinstance(leaf, SystemExit)]
+    if exits:
+        return _failed(exits[0])
     interrupts = [leaf for leaf in leaves if isinstance(leaf, StepInterrupt)]
     if interrupts:
         return _interrupted([one for interrupt in interrupts for one in interrupt.operations])

@@ -1,5 +1,7 @@
 """What a worker raises, and what a function may raise to steer its retries."""
 
+import math
+
 from connect.errors import ConnectError
 
 __all__ = [
@@ -65,9 +67,14 @@ class RetryAfterError(Exception):
     Args:
         message: what went wrong.
         seconds: how long to wait before the next attempt; whole seconds travel, rounded up.
+
+    Raises:
+        ValueError: the seconds are no finite number.
     """
 
     def __init__(self, message: str, seconds: float) -> None:
+        if not isinstance(seconds, int | float) or not -math.inf < seconds < math.inf:
+            raise ValueError(f"the seconds to retry after must be a number: {seconds!r}")
         super().__init__(message)
         self.seconds = seconds
 

@@ -57,18 +57,23 @@ class Event:
         """Read a decoded JSON object.
 
         Raises:
-            MalformedPayload: it is no object, or its name or ts has another type.
+            MalformedPayload: it is no object, or its name or ts has another type, or its ts
+                is no finite number.
         """
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             raise MalformedPayload("an event must be an object with a name")
         data, ts = value.get("data"), value.get("ts")
         if ts is not None and not isinstance(ts, int | float):
             raise MalformedPayload(f"event {value['name']}: ts must be a number")
+        try:
+            milliseconds = int(ts or 0)
+        except (ValueError, OverflowError) as error:
+            raise MalformedPayload(f"event {value['name']}: ts is {ts}, no time") from error
         return cls(
             name=value["name"],
             data=data if isinstance(data, dict) else {},
             id=str(value.get("id") or ""),
-            ts=int(ts or 0),
+            ts=milliseconds,
         )
 
 
@@ -132,14 +137,26 @@ def hash_step_id(step_id: str) -> str:
 
 
 def describe_error(error: BaseException) -> dict[str, str]:
-    """The error object of a reply: name, message, stack."""
+    """The error object of a reply: name, message, stack; parts that cannot be told are empty."""
     if isinstance(error, StepError):
         return {"name": error.name, "message": error.message, "stack": error.stack}
     return {
         "name": type(error).__name__,
-        "message": str(error),
-        "stack": "".join(traceback.format_exception(error)),
+        "message": _text_of(str, error),
+        "stack": _text_of(_format, error),
     }
+
+
+def _format(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _text_of(describe: Callable[[BaseException], str], error: BaseException) -> str:
+    """What a user's exception says of itself, empty if it fails in that."""
+    try:
+        return describe(error)
+    except Exception:  # noqa: BLE001 - user code's failure in telling of its failure
+        return ""
 
 
 def _duration_text(duration: str | float) -> str:
@@ -245,8 +262,10 @@ class Steps:
 
         Raises:
             ValueError: the timeout is no duration.
+            NonRetriableError: the name or the condition is not JSON.
         """
         opts = {"event": event, "timeout": _duration_text(timeout)} | ({"if": if_} if if_ else {})
+        _check_json(f"what step {step_id!r} waits for", opts)
         hashed = self._enter(step_id)
         memo = self._result(hashed)
         if memo is _MISSING:
@@ -275,10 +294,12 @@ class Steps:
         Raises:
             StepError: that function failed for good.
             ValueError: the timeout is no duration.
+            NonRetriableError: the data is not JSON.
         """
         opts: dict[str, Any] = {"function_id": function, "payload": {"data": dict(data or {})}}
         if timeout is not None:
             opts["timeout"] = _duration_text(timeout)
+        _check_json(f"what step {step_id!r} invokes", opts)
         hashed = self._enter(step_id)
         memo = self._result(hashed)
         if memo is _MISSING:
@@ -350,14 +371,14 @@ class Steps:
             result = work(*args)
             if inspect.isawaitable(result):
                 result = await result
-            _check_json(step_id, result)
-        except Exception as error:  # noqa: BLE001 - user code's failure is the step's outcome
+            _check_json(f"the result of step {step_id!r}", result)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code's failure is the outcome
             return self._failed(hashed, step_id, error)
         finally:
             _running.reset(token)
         return _operation("StepRun", hashed, step_id, data=result)
 
-    def _failed(self, hashed: str, step_id: str, error: Exception) -> Operation:
+    def _failed(self, hashed: str, step_id: str, error: Exception | SystemExit) -> Operation:
         final = isinstance(error, NonRetriableError)
         return _operation(
             "StepFailed" if final or self._last_attempt else "StepError",
@@ -375,11 +396,11 @@ def _operation(
     return Operation(op=op, id=hashed, name=name or step_id, display_name=step_id, **rest)
 
 
-def _check_json(step_id: str, result: Any) -> None:
+def _check_json(what: str, value: Any) -> None:
     try:
-        json.dumps(result, allow_nan=False)
+        json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise NonRetriableError(f"the result of step {step_id!r} is not JSON: {error}") from error
+        raise NonRetriableError(f"{what} is not JSON: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

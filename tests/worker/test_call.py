@@ -1,6 +1,7 @@
 """How a call of a function becomes a reply."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -110,6 +111,8 @@ def _without(payload: bytes, **changes: Any) -> bytes:
         (_without(make_payload(), use_api=True), "use_api is set"),
         (_without(make_payload(), event=1), "an event must be an object with a name"),
         (_without(make_payload(), event={"name": "e", "ts": "now"}), "ts must be a number"),
+        (b'{"ctx": {}, "event": {"name": "e", "ts": 1e400}}', "ts is inf, no time"),
+        (b'{"ctx": {}, "event": {"name": "e", "ts": NaN}}', "ts is nan, no time"),
         (_without(make_payload(), events={}), "events is not a list"),
         (_without(make_payload(), steps=[1]), "steps is not an object"),
         (_without(make_payload(), ctx={"attempt": "1"}), "is not a whole number"),
@@ -220,6 +223,66 @@ async def test_what_is_neither_error_nor_step_passes_through_in_its_group() -> N
 
     with pytest.raises(BaseExceptionGroup, match="both"):
         await call(stop)
+
+
+async def test_an_error_beside_a_cancellation_does_not_go_past_who_cancelled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def fail(ctx: Context) -> Any:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise LookupError
+
+    with trio.move_on_after(1) as scope:
+        await call(fail)
+
+    assert scope.cancelled_caught
+
+
+class _Mute(Exception):
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+
+async def test_an_error_that_cannot_tell_of_itself_is_told_by_its_name() -> None:
+    async def fail(ctx: Context) -> Any:
+        raise _Mute
+
+    body = body_of(await call(fail))
+
+    assert (body["name"], body["message"]) == ("_Mute", "")
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_a_function_that_exits_has_failed(grouped: bool) -> None:
+    async def leave(ctx: Context) -> Any:
+        error = SystemExit(3)
+        raise BaseExceptionGroup("", [error]) if grouped else error
+
+    outcome = await call(leave)
+
+    assert (outcome.status, body_of(outcome)["name"]) == (ERROR, "SystemExit")
+
+
+@pytest.mark.parametrize("seconds", [None, "30", math.inf, math.nan])
+def test_a_time_to_retry_after_that_is_no_number_is_refused(seconds: Any) -> None:
+    with pytest.raises(ValueError, match="must be a number"):
+        RetryAfterError("later", seconds)
+
+
+async def test_a_failure_that_cannot_be_written_is_told_by_its_kind() -> None:
+    async def fail(ctx: Context) -> Any:
+        error = RetryAfterError("later", 1)
+        error.seconds = math.inf
+        raise error
+
+    outcome = await call(fail)
+
+    assert (outcome.status, outcome.no_retry) == (ERROR, True)
+    assert body_of(outcome)["message"] == "how the call ended cannot be told: OverflowError"
 
 
 def test_a_step_error_without_a_name_reads_as_its_message() -> None:

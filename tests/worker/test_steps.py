@@ -1,5 +1,6 @@
 """Steps: what they return, and the operations they end a call with."""
 
+import math
 from typing import Any
 
 import pytest
@@ -254,6 +255,39 @@ async def test_invoking_needs_neither_data_nor_timeout() -> None:
     (operation,) = body_of(await call(function))
 
     assert operation["opts"] == {"function_id": "shop-tax", "payload": {"data": {}}}
+
+
+@pytest.mark.parametrize("value", [object(), math.nan])
+async def test_invoking_with_what_is_no_json_fails_for_good(value: object) -> None:
+    async def invoke(ctx: Context) -> Any:
+        await ctx.step.invoke("i", function="app-g", data={"at": value})
+
+    outcome = await call(invoke)
+
+    assert (outcome.status, outcome.no_retry) == (ERROR, True)
+    assert "what step 'i' invokes is not JSON" in body_of(outcome)["message"]
+
+
+async def test_waiting_for_what_is_no_json_fails_for_good() -> None:
+    async def wait(ctx: Context) -> Any:
+        name: Any = object()
+        await ctx.step.wait_for_event("w", event=name, timeout="1s")
+
+    message = body_of(await call(wait))["message"]
+
+    assert "what step 'w' waits for is not JSON" in message
+
+
+async def test_a_step_that_exits_asks_for_another_attempt() -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    async def function(ctx: Context) -> Any:
+        await ctx.step.run("s", leave)
+
+    (operation,) = body_of(await call(function))
+
+    assert (operation["op"], operation["error"]["name"]) == ("StepError", "SystemExit")
 
 
 async def test_an_invoked_functions_result_is_returned() -> None:
