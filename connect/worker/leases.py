@@ -135,15 +135,15 @@ class Leases:
     async def confirm(self, lease: HeldLease) -> bool:
         """Ask for a lease before anything runs under it; return whether it is granted.
 
-        Without an answer, while it could last, it is not. Cancelled, it may be granted
-        nonetheless.
+        Where the connection ends, `run` asks over the next one. Without an answer, while it
+        could last, it is not granted. Cancelled, it may be granted nonetheless.
+
+        Args:
+            lease: of a connection that told an interval.
         """
-        interval = lease.link.extend_lease_interval
-        if interval <= 0:
-            return True
-        if await self._ask(lease, lease.link):
-            with trio.move_on_after(_INTERVALS * interval):
-                await lease.answered.wait()
+        with trio.move_on_after(_INTERVALS * lease.link.extend_lease_interval):
+            await self._ask(lease, lease.link)
+            await lease.answered.wait()
         return lease.answered.is_set() and not lease.lost
 
     async def run(self) -> None:

@@ -47,12 +47,15 @@ class _InFlight:
     """A request being run.
 
     Attributes:
+        link: the connection that it came over; while it is asked for, came over last.
+        asking: its lease is being asked for, before anything runs under it.
         ended: set when nothing of it runs any more.
     """
 
     request: Request
     link: Link
     lease: HeldLease
+    asking: bool = False
     ended: trio.Event = field(default_factory=trio.Event)
 
 
@@ -130,12 +133,18 @@ class Work:
         For an app that it does not know, while it refuses, and while it holds as much as it
         may, the worker stays silent, so that the gateway tries another one (Connect
         protocol, section 4). A request that is in flight already is only acknowledged
-        again; one that is done has its reply sent again. One whose lease was lost runs
-        again when nothing of its last run is left.
+        again, or when its lease is granted, where that is still being asked for; one that is
+        done has its reply sent again. One whose lease was lost runs again when nothing of its
+        last run is left.
         """
         request_id = request.request_id
         known = self._in_flight.get(request_id)
-        if known is not None and known.lease.lost:
+        if known is not None and known.asking and not known.lease.refused:
+            known.link = link
+            self.leases.hold(request, link, left=self._left(request))
+            if self._has_enough_left(link, request):
+                known.lease.answered.set()  # by being given anew
+        elif known is not None and known.lease.lost:
             self._nursery.start_soon(self._accept_later, known, link, request)
         elif known is not None:
             self.leases.hold(request, link, left=self._left(request))
@@ -190,8 +199,7 @@ class Work:
     async def _serve(self, flight: _InFlight) -> None:
         request, outcome = flight.request, None
         try:
-            # Not acknowledged is not accepted: the gateway gives it to another worker.
-            if await self._is_ours(flight) and await self._acknowledge(flight.link, request):
+            if await self._is_ours(flight):
                 outcome = await self._run(flight)
             if outcome is not None:
                 reply = self.delivery.take(request.request_id, self._response(request, outcome))
@@ -206,18 +214,28 @@ class Work:
             self._notify()
 
     async def _is_ours(self, flight: _InFlight) -> bool:
-        """Whether the request is this worker's to run; a late one's lease is asked for first.
+        """Acknowledge a request, if it is this worker's to run; return whether it is.
 
-        A worker that was stopped finds the requests that have waited for it, and somebody
-        else may have been given them meanwhile. Asked rather than dropped: if it is the
-        clock here that is wrong, it costs a moment.
+        A late one's lease is asked for first: a worker that was stopped finds the requests
+        that have waited for it, and somebody else may have been given them meanwhile. Asked
+        rather than dropped: if it is the clock here that is wrong, it costs a moment.
         """
-        request, lease = flight.request, flight.lease
-        enough = _ENOUGH_INTERVALS * flight.link.extend_lease_interval
-        if self._left(request) > enough or await self.leases.confirm(lease):
+        request, lease, link = flight.request, flight.lease, flight.link
+        if link.extend_lease_interval <= 0 or self._has_enough_left(link, request):
+            # Not acknowledged is not accepted: the gateway gives it to another worker.
+            return await self._acknowledge(link, request)
+        flight.asking = True
+        granted = await self.leases.confirm(lease)
+        flight.asking = False
+        if granted:
+            # Nobody else is given it now, though the acknowledgement should reach nobody.
+            await self._acknowledge(flight.link, request)
             return True
         self._note(Happening.REQUEST_IGNORED, flight.link, request, detail="its lease is over")
         return False
+
+    def _has_enough_left(self, link: Link, request: Request) -> bool:
+        return self._left(request) > _ENOUGH_INTERVALS * link.extend_lease_interval
 
     def _left(self, request: Request) -> float:
         """Seconds until its lease runs out: its id is a ULID of that moment."""
@@ -231,6 +249,8 @@ class Work:
         request, lease = flight.request, flight.lease
         outcome: Outcome | None = None
         with lease.scope:
+            # It may have been lost while the acknowledgement was written.
+            await trio.lowlevel.checkpoint_if_cancelled()
             async with self._slots:
                 self._note(Happening.STARTED, flight.link, request, detail=lease.lease_id)
                 try:

@@ -1,5 +1,7 @@
 """A connection for tests of what goes over one."""
 
+import trio
+
 from connect.protocol.codec import decode
 from connect.protocol.messages.connect import v1 as pb
 from connect.worker.request import Request
@@ -12,19 +14,28 @@ class FakeLink:
 
     Attributes:
         ended: nothing is taken any more.
+        blocks: writes wait, until `unblock`.
         sent: kinds and payloads.
     """
 
     def __init__(self, name: str = "c1", *, interval: float = 5.0) -> None:
         self.id = name
         self.ended = False
+        self.blocks = False
+        self._unblocked = trio.Event()
         self.extend_lease_interval = interval
         self.sent: list[tuple[int, bytes]] = []
 
     async def send(self, kind: int, payload: bytes = b"") -> bool:
+        if self.blocks:
+            await self._unblocked.wait()
         if not self.ended:
             self.sent.append((kind, payload))
         return not self.ended
+
+    def unblock(self) -> None:
+        self.blocks = False
+        self._unblocked.set()
 
     def count(self, kind: int) -> int:
         return sum(sent == kind for sent, _ in self.sent)

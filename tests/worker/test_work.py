@@ -414,6 +414,93 @@ async def test_what_was_on_its_way_for_long_does_not_run_for_longer_than_its_lea
     assert rig.running == 0
 
 
+def _grant(rig: Rig) -> None:
+    rig.work.leases.answered(
+        pb.WorkerRequestExtendLeaseAckData(request_id="r1", new_lease_id="lease-2")
+    )
+
+
+def _end_link(rig: Rig) -> FakeLink:
+    """Its connection ends, and there is another."""
+    rig.link.ended = True
+    rig.link = FakeLink("c2")
+    rig.work.link_changed()
+    return rig.link
+
+
+async def test_what_was_granted_over_the_next_connection_runs_though_its_ack_reaches_nobody(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = await _take_late(make_rig)
+    second = _end_link(rig)
+    await wait_all_tasks_blocked()
+    _grant(rig)
+    await wait_all_tasks_blocked()
+
+    assert (second.lease_ids, rig.running) == ([OVER], 1)
+
+
+async def test_a_lease_that_could_not_be_asked_for_is_asked_for_over_the_next_connection(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = make_rig(now=lambda: NOW)
+    rig.link.ended = True
+    await rig.take(_request(lease_id=OVER))
+    second = _end_link(rig)
+    await wait_all_tasks_blocked()
+    _grant(rig)
+    await wait_all_tasks_blocked()
+
+    assert (second.lease_ids, rig.running) == ([OVER], 1)
+
+
+async def test_what_comes_again_while_it_is_asked_for_is_acknowledged_once_it_is_granted(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = await _take_late(make_rig)
+    second = FakeLink("c2")
+    rig.work.accept(second, _request(lease_id=OVER))
+    await wait_all_tasks_blocked()
+    before = second.count(Kind.WORKER_REQUEST_ACK)
+    _grant(rig)
+    await wait_all_tasks_blocked()
+
+    assert (before, second.count(Kind.WORKER_REQUEST_ACK), rig.running) == (0, 1, 1)
+
+
+async def test_what_comes_again_while_it_is_asked_for_is_met_with_silence_if_it_is_lost(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = await _take_late(make_rig)
+    await rig.take(_request(lease_id=OVER))
+    rig.lose_lease()
+    await wait_all_tasks_blocked()
+
+    assert (rig.link.count(Kind.WORKER_REQUEST_ACK), rig.happened(Happening.STARTED)) == (0, [])
+
+
+async def test_what_is_given_anew_while_it_is_asked_for_runs_at_once(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = await _take_late(make_rig)
+    await rig.take(_request(lease_id=str(ULID.from_timestamp(NOW + 20))))
+
+    assert (rig.running, rig.link.count(Kind.WORKER_REQUEST_ACK)) == (1, 1)
+
+
+async def test_what_loses_its_lease_while_it_is_acknowledged_never_starts(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = make_rig()
+    rig.link.blocks = True
+    await rig.take(_request())
+    rig.lose_lease()
+    rig.link.unblock()
+    await wait_all_tasks_blocked()
+
+    assert rig.happened(Happening.STARTED) == []
+
+
 async def test_where_leases_are_not_extended_a_late_request_runs_at_once(
     make_rig: MakeRig, autojump_clock: MockClock
 ) -> None:
