@@ -93,7 +93,9 @@ class Connection:
         self._unanswered: list[float] = []
         self._scope = trio.CancelScope()
         self._end_reason: str | None = None
-        self._close_reason = DisconnectReason.WORKER_SHUTDOWN
+        self._close_reason: DisconnectReason | None = None
+        self._writing = trio.Lock()
+        self._torn = False
         self._pausing = False
         self.leaving = trio.Event()
         self.closing = False
@@ -141,7 +143,10 @@ class Connection:
     async def run(self) -> None:
         """Serve the connection until it ends, then close the socket.
 
-        Cancellation closes it too, within the deadline for closing.
+        Where neither side meant to end it, and where a message was cut, nothing is said any
+        more: its owner drops it.
+
+        Cancellation closes it too, as a shutdown, within the deadline for closing.
         """
         self._note(Happening.CONNECTED, self.gateway_group)
         try:
@@ -150,9 +155,12 @@ class Connection:
                     nursery.start_soon(self._keep_alive)
                     await self._read()
         finally:
-            self._end("cancelled")
-            with trio.move_on_after(self._timing.close, shield=True):
-                await self._socket.aclose(1000, self._close_reason.value)
+            if not self.ended:
+                self._close_reason = DisconnectReason.WORKER_SHUTDOWN
+                self._end("cancelled")
+            if self._close_reason is not None and not self._torn:
+                with trio.move_on_after(self._timing.close, shield=True):
+                    await self._socket.aclose(1000, self._close_reason.value)
             self._note(Happening.DISCONNECTED, self._end_reason or "")
 
     async def send(self, kind: int, payload: bytes = b"") -> bool:
@@ -167,14 +175,25 @@ class Connection:
         if self.ended:
             return False
         with trio.move_on_after(self._timing.write, shield=True):
-            try:
-                await self._socket.send_message(encode_message(kind, payload))
-            except (ConnectionClosed, LocalProtocolError):
-                self._end(self._why_closed())
-                return False
-            return True
+            async with self._writing:
+                return await self._write(encode_message(kind, payload))
         self._end(f"the gateway took no message for {self._timing.write:g} s")
         return False
+
+    async def _write(self, message: bytes) -> bool:
+        """As `send`; a message that was cut is the last."""
+        if self.ended or self._torn:
+            return False
+        try:
+            await self._socket.send_message(message)
+        except (ConnectionClosed, LocalProtocolError):
+            self._end(self._why_closed())
+            return False
+        except trio.Cancelled:
+            # What came after it would be taken for its end.
+            self._torn = True
+            raise
+        return True
 
     async def pause(self) -> None:
         """Tell the gateway to send no more requests."""

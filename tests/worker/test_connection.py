@@ -29,6 +29,7 @@ class _Socket:
         self.blocks = blocks
         self.hangs = hangs
         self.broken = False
+        self.attempts = 0
         self.sent: list[bytes] = []
         self.closed: CloseReason | None = None
 
@@ -38,6 +39,7 @@ class _Socket:
         return self.incoming.pop(0)
 
     async def send_message(self, data: bytes) -> None:
+        self.attempts += 1
         if self.broken:
             raise ConnectionClosed(None)
         if self.blocks:
@@ -93,6 +95,51 @@ async def test_a_gateway_that_takes_no_message_is_given_up(
 
     assert not sent
     assert journal[-1].detail == "the gateway took no message for 5 s"
+
+
+async def test_nothing_is_written_after_a_message_that_was_cut(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    socket = _Socket(blocks=True)
+    connection, _ = _connection(nursery, socket, [])
+    sent = []
+
+    async def send() -> None:
+        sent.append(await connection.send(Kind.WORKER_REPLY))
+
+    async with trio.open_nursery() as writers:
+        writers.start_soon(send)
+        await trio.sleep(1)
+        writers.start_soon(send)
+        await connection.run()
+
+    assert (sent, socket.attempts, socket.closed) == ([False, False], 1, None)
+
+
+async def test_an_end_that_nobody_meant_is_told_as_none(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    socket = _Socket()
+    connection, _ = _connection(nursery, socket, [])
+    socket.broken = True
+    await connection.send(Kind.WORKER_HEARTBEAT)
+
+    await connection.run()
+
+    assert socket.closed is None
+
+
+async def test_a_cancelled_connection_is_closed_as_a_shutdown(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    socket = _Socket()
+    connection, _ = _connection(nursery, socket, [])
+
+    with trio.move_on_after(1):
+        await connection.run()
+
+    assert socket.closed is not None
+    assert socket.closed.reason == "WORKER_SHUTDOWN"
 
 
 async def test_a_write_is_not_cut_short_by_cancellation(
