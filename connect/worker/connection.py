@@ -68,9 +68,12 @@ class Connection:
         work: told of requests, of answers, and when the connection ends.
 
     Attributes:
-        leaving: set when another connection is needed: the gateway is closing, or
-            this connection has ended.
+        leaving: set when another connection is needed: the gateway is closing or
+            suspected, or this connection has ended. A suspected gateway that answers
+            leaves another event here.
         closing: the gateway has announced that it is closing.
+        suspected: the gateway owes the answer to a lease extension for longer than there
+            may be time for; another one is to be asked before the lease is over.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Connection:
         self._pausing = False
         self.leaving = trio.Event()
         self.closing = False
+        self.suspected = False
 
     @property
     def id(self) -> str:
@@ -206,6 +210,22 @@ class Connection:
             self._close_reason = reason
             self._end(f"closed: {reason}")
 
+    def suspect(self) -> None:
+        """Seek another connection; this one serves where there is none."""
+        if not self.suspected and not self.ended:
+            self.suspected = True
+            self.leaving.set()
+            self._note(Happening.GATEWAY_SUSPECTED, "it does not answer for leases")
+            self._work.link_changed()
+
+    def _trust(self) -> None:
+        """The gateway answers for leases."""
+        if self.suspected:
+            self.suspected = False
+            if not self.closing and not self.ended:
+                self.leaving = trio.Event()
+            self._work.link_changed()
+
     async def _receive(self) -> tuple[int, bytes]:
         """The next message of the handshake."""
         try:
@@ -264,7 +284,8 @@ class Connection:
         if kind == Kind.GATEWAY_EXECUTOR_REQUEST:
             self._work.accept(self, read_request(payload))
         elif kind == Kind.WORKER_REQUEST_EXTEND_LEASE_ACK:
-            self._work.leases.answered(decode(pb.WorkerRequestExtendLeaseAckData, payload))
+            self._trust()
+            self._work.leases.answered(self, decode(pb.WorkerRequestExtendLeaseAckData, payload))
         elif kind == Kind.WORKER_REPLY_ACK:
             # Its only field is that of an acknowledgement.
             self._work.delivery.confirmed(read_ack(payload).request_id)

@@ -13,6 +13,7 @@ class Happening(StrEnum):
     CONNECTED = "connected"
     CONNECT_FAILED = "connect failed"
     GATEWAY_CLOSING = "gateway closing"
+    GATEWAY_SUSPECTED = "gateway suspected"
     DISCONNECTED = "disconnected"
     REQUEST = "request"
     REQUEST_IGNORED = "request ignored"

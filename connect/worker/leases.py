@@ -36,7 +36,9 @@ class HeldLease:
         link: the connection that was asked last, or else that the request came over.
         asked: when, in seconds of the Trio clock.
         asked_before: when this connection was asked the time before, if it was.
+        asked_elsewhere: when the oldest question was put that a connection before may answer.
         unanswered: how often it was asked without an answer.
+        waiting: nothing was answered since it was asked.
         scope: what runs under it; cancelled when the lease is lost.
         answered: set once a gateway has said whether it extends it.
         refused: the gateway does not extend it.
@@ -47,7 +49,9 @@ class HeldLease:
     link: Link
     asked: float
     asked_before: float = -math.inf
+    asked_elsewhere: float = -math.inf
     unanswered: int = 0
+    waiting: bool = False
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     answered: trio.Event = field(default_factory=trio.Event)
     refused: bool = False
@@ -56,6 +60,14 @@ class HeldLease:
     def lost(self) -> bool:
         """Whether the work under it must not go on."""
         return self.refused or self.scope.cancel_called
+
+    @property
+    def oldest_open(self) -> float:
+        """When the question was put that the next answer over `link` may be to, at the earliest.
+
+        With several open, it may be the answer to the one before the last.
+        """
+        return self.asked if self.unanswered <= 1 else self.asked_before
 
     def last_until(self, since: float) -> None:
         """The lease was asked for at a time, and granted since: it lasts from then."""
@@ -113,18 +125,24 @@ class Leases:
         self._changed.set()
         self._changed = trio.Event()
 
-    def answered(self, answer: pb.WorkerRequestExtendLeaseAckData) -> None:
-        """Adopt a request's new lease id; without one the lease is lost, and its work ends."""
+    def answered(self, link: Link, answer: pb.WorkerRequestExtendLeaseAckData) -> None:
+        """Adopt a request's new lease id; without one the lease is lost, and its work ends.
+
+        Args:
+            link: the connection that the answer came over.
+        """
         lease = self._held.get(answer.request_id)
         if lease is None:
             return
         lease.answered.set()
         if answer.new_lease_id:
             lease.lease_id = answer.new_lease_id
-            # With several questions open, it may be the answer to the one before the last.
-            since = lease.asked if lease.unanswered <= 1 else lease.asked_before
-            lease.unanswered = max(0, lease.unanswered - 1)
-            lease.last_until(since)
+            if link is lease.link:
+                lease.last_until(lease.oldest_open)
+                lease.unanswered = max(0, lease.unanswered - 1)
+                lease.waiting = False
+            else:
+                lease.last_until(lease.asked_elsewhere)
             self._note(Happening.LEASE_EXTENDED, lease, answer.new_lease_id)
         else:
             lease.refused = True
@@ -176,14 +194,21 @@ class Leases:
                 await self._changed.wait()
 
     async def _ask(self, lease: HeldLease, link: Link) -> bool:
-        """Ask for an extension; return whether the connection still lives."""
+        """Ask for an extension; return whether the connection still lives.
+
+        One that has not answered since it was asked the last time, an interval ago, may never:
+        there is time yet to ask over another.
+        """
         now = trio.current_time()
         if lease.link is link:
+            if lease.waiting:
+                link.suspect()
             lease.asked_before = lease.asked
             lease.unanswered += 1
         else:
+            lease.asked_elsewhere = lease.oldest_open
             lease.asked_before, lease.unanswered = -math.inf, 1
-        lease.asked, lease.link = now, link
+        lease.asked, lease.link, lease.waiting = now, link, True
         return await link.send(_EXTEND, write_extension(lease.request, lease.lease_id))
 
     def _note(self, what: Happening, lease: HeldLease, detail: str) -> None:

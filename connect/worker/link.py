@@ -24,3 +24,7 @@ class Link(Protocol):
     async def send(self, kind: int, payload: bytes = b"") -> bool:
         """Write a message; False when the connection has ended, before or thereby."""
         ...
+
+    def suspect(self) -> None:
+        """Take notice that it has left a lease extension unanswered for a whole interval."""
+        ...

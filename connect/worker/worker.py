@@ -39,6 +39,7 @@ _CAPABILITIES = b'{"connect":"v1"}'
 _WARNINGS = frozenset(
     {
         Happening.CONNECT_FAILED,
+        Happening.GATEWAY_SUSPECTED,
         Happening.REQUEST_IGNORED,
         Happening.LEASE_LOST,
         Happening.REPLY_DROPPED,
@@ -217,10 +218,13 @@ class Worker:
             await connection.send(pb.GatewayMessageType.WORKER_READY)
 
     def _route(self) -> Connection | None:
-        """The newest connection whose gateway stays, else the newest that still works."""
+        """The newest connection that works, best one whose gateway answers, and stays."""
         alive = [connection for connection in self._connections if not connection.ended]
-        staying = [connection for connection in alive if not connection.closing]
-        return next(reversed(staying or alive), None)
+        return max(
+            reversed(alive),
+            key=lambda connection: (not connection.suspected, not connection.closing),
+            default=None,
+        )
 
     async def _stay_connected(
         self,
@@ -231,42 +235,44 @@ class Worker:
     ) -> None:
         """Keep one connection that works; raises WorkerError."""
         failures = 0
-        started = False
-        previous: Connection | None = None
+        since = 0.0
+        connection: Connection | None = None
         while True:
-            try:
-                connection = await links.start(self._hold, client, work)
-            except (ConnectionFailed, WorkerError) as failure:
-                if isinstance(failure, WorkerError) and not started:
-                    raise
-                failures += 1
-                await self._pause_after(failure, failures)
-                continue
-            except Exception as error:  # noqa: BLE001 - the work in flight outlives any fault here
-                failures += 1
-                _log.exception("connect failed by a fault of the worker")
-                unforeseen = ConnectionFailed(f"{type(error).__name__}: {error}")
-                await self._pause_after(unforeseen, failures)
-                continue
-            since = trio.current_time()
-            await self._greet(connection)
-            if not started:
-                started = True
-                task_status.started(self)
-            if previous is not None and not previous.ended:
-                links.start_soon(self._retire, previous, work)
+            # A gateway that was suspected may answer again before there is another.
+            if connection is None or connection.leaving.is_set():
+                try:
+                    following = await links.start(self._hold, client, work)
+                except (ConnectionFailed, WorkerError) as failure:
+                    if isinstance(failure, WorkerError) and connection is None:
+                        raise
+                    failures += 1
+                    await self._pause_after(failure, failures)
+                    continue
+                except Exception as error:  # noqa: BLE001 - work in flight outlives any fault here
+                    failures += 1
+                    _log.exception("connect failed by a fault of the worker")
+                    unforeseen = ConnectionFailed(f"{type(error).__name__}: {error}")
+                    await self._pause_after(unforeseen, failures)
+                    continue
+                since = trio.current_time()
+                await self._greet(following)
+                if connection is None:
+                    task_status.started(self)
+                elif not connection.ended:
+                    links.start_soon(self._retire, connection, work)
+                connection = following
             await connection.leaving.wait()
-            previous = connection
             self._excluded.add(connection.gateway_group, trio.current_time())
             lived = trio.current_time() - since
             # A gateway that is closing has said so in time: the next one can be had at once.
             # That is no failure, and young connections are what a rolling restart makes.
-            announced = not connection.ended and lived >= self._timing.backoff_first
+            abrupt = connection.ended or connection.suspected
+            announced = not abrupt and lived >= self._timing.backoff_first
             if lived >= self._timing.stable:
                 failures = 0
             elif not announced:
                 failures += 1
-            if connection.ended or (failures > 1 and not announced):
+            if abrupt or (failures > 1 and not announced):
                 await trio.sleep(self._backoff(max(failures, 1)))
 
     async def _pause_after(self, failure: ConnectionFailed | WorkerError, failures: int) -> None:
@@ -345,9 +351,13 @@ class Worker:
             await connection.send(pb.GatewayMessageType.WORKER_READY)
 
     async def _retire(self, connection: Connection, work: Work) -> None:
-        """Close the connection to a closing gateway once its work is done."""
+        """Close the connection to a closing or suspected gateway once its work is done."""
+        reason = DisconnectReason.GATEWAY_DRAINING
+        if not connection.closing:
+            reason = DisconnectReason.CONSECUTIVE_HEARTBEATS_MISSED
+            await connection.pause()  # it would give out requests as before
         await work.until_done_with(connection)
-        connection.close(DisconnectReason.GATEWAY_DRAINING)
+        connection.close(reason)
 
     async def _stop_when_asked(self, work: Work, connecting: trio.CancelScope) -> None:
         """WORKER_PAUSE, finish what is in flight, deliver its replies; closing comes after."""

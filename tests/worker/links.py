@@ -14,6 +14,7 @@ class FakeLink:
 
     Attributes:
         ended: nothing is taken any more.
+        suspected: it has left an extension unanswered.
         blocks: writes wait, until `unblock`.
         sent: kinds and payloads.
     """
@@ -21,6 +22,7 @@ class FakeLink:
     def __init__(self, name: str = "c1", *, interval: float = 5.0) -> None:
         self.id = name
         self.ended = False
+        self.suspected = False
         self.blocks = False
         self._unblocked = trio.Event()
         self.extend_lease_interval = interval
@@ -33,7 +35,11 @@ class FakeLink:
             self.sent.append((kind, payload))
         return not self.ended
 
+    def suspect(self) -> None:
+        self.suspected = True
+
     def unblock(self) -> None:
+        self.suspected = False
         self.blocks = False
         self._unblocked.set()
 

@@ -142,6 +142,29 @@ async def test_a_cancelled_connection_is_closed_as_a_shutdown(
     assert socket.closed.reason == "WORKER_SHUTDOWN"
 
 
+async def test_a_suspected_gateway_that_answers_is_trusted_again(nursery: trio.Nursery) -> None:
+    answer = pb.WorkerRequestExtendLeaseAckData(request_id="r", new_lease_id="lease-2")
+    socket = _Socket(encode_message(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK, bytes(answer)))
+    connection, _ = _connection(nursery, socket, [])
+    connection.suspect()
+    before = connection.leaving.is_set()
+    nursery.start_soon(connection.run)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert (before, connection.leaving.is_set(), connection.suspected) == (True, False, False)
+    nursery.cancel_scope.cancel()
+
+
+async def test_an_ended_connection_is_not_suspected(nursery: trio.Nursery) -> None:
+    journal: list[JournalEntry] = []
+    connection, _ = _connection(nursery, _Socket(), journal)
+    connection.close(DisconnectReason.WORKER_SHUTDOWN)
+
+    connection.suspect()
+
+    assert journal == []
+
+
 async def test_a_write_is_not_cut_short_by_cancellation(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:

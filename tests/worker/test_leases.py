@@ -145,7 +145,7 @@ async def test_the_next_extension_asks_with_the_new_lease_id(
     rig.leases.hold(make_request(), rig.link)
     await trio.sleep(5.1)
 
-    rig.leases.answered(_answer("lease-2"))
+    rig.leases.answered(rig.link, _answer("lease-2"))
     await trio.sleep(5)
 
     assert rig.link.lease_ids == ["lease-1", "lease-2"]
@@ -157,7 +157,7 @@ async def test_a_refused_lease_cancels_what_runs_under_it(
     assert rig.link
     lease = rig.leases.hold(make_request(), rig.link)
 
-    rig.leases.answered(_answer(None))
+    rig.leases.answered(rig.link, _answer(None))
 
     assert (lease.lost, lease.scope.cancel_called) == (True, True)
 
@@ -165,7 +165,7 @@ async def test_a_refused_lease_cancels_what_runs_under_it(
 async def test_a_refused_lease_is_not_asked_for_again(rig: Rig, autojump_clock: MockClock) -> None:
     assert rig.link
     rig.leases.hold(make_request(), rig.link)
-    rig.leases.answered(_answer(None))
+    rig.leases.answered(rig.link, _answer(None))
 
     await trio.sleep(20)
 
@@ -176,7 +176,7 @@ async def test_the_loss_of_a_lease_is_told(rig: Rig, autojump_clock: MockClock) 
     assert rig.link
     rig.leases.hold(make_request(), rig.link)
 
-    rig.leases.answered(_answer(None))
+    rig.leases.answered(rig.link, _answer(None))
 
     (entry,) = rig.journal
     assert (entry.what, entry.request_id) == (Happening.LEASE_LOST, "r1")
@@ -185,7 +185,7 @@ async def test_the_loss_of_a_lease_is_told(rig: Rig, autojump_clock: MockClock) 
 async def test_an_answer_about_an_unknown_lease_changes_nothing(
     rig: Rig, autojump_clock: MockClock
 ) -> None:
-    rig.leases.answered(_answer(None))
+    rig.leases.answered(FakeLink(), _answer(None))
 
     assert rig.journal == []
 
@@ -209,7 +209,7 @@ async def test_an_answer_makes_a_lease_last_from_when_it_was_asked_for(
     lease = rig.leases.hold(make_request(), rig.link)
     await trio.sleep(7)
 
-    rig.leases.answered(_answer("lease-2"))
+    rig.leases.answered(rig.link, _answer("lease-2"))
 
     assert lease.scope.deadline - trio.current_time() == pytest.approx(18)
 
@@ -221,9 +221,64 @@ async def test_one_answer_to_two_questions_counts_for_the_first(
     lease = rig.leases.hold(make_request(), rig.link)
     await trio.sleep(11)
 
-    rig.leases.answered(_answer("lease-2"))
+    rig.leases.answered(rig.link, _answer("lease-2"))
 
     assert lease.scope.deadline - trio.current_time() == pytest.approx(14)
+
+
+async def test_an_answer_over_the_connection_before_counts_from_the_question_put_there(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    first = rig.link
+    assert first
+    lease = rig.leases.hold(make_request(), first)
+    await trio.sleep(7)
+    rig.change_link(FakeLink("c2"))
+    await trio.sleep(1)
+
+    rig.leases.answered(first, _answer("lease-2"))
+
+    assert lease.scope.deadline - trio.current_time() == pytest.approx(17)
+
+
+async def test_of_two_questions_left_open_on_the_connection_before_the_first_counts(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    first = rig.link
+    assert first
+    lease = rig.leases.hold(make_request(), first)
+    await trio.sleep(11)
+    rig.change_link(FakeLink("c2"))
+    await trio.sleep(1)
+
+    rig.leases.answered(first, _answer("lease-2"))
+
+    assert lease.scope.deadline - trio.current_time() == pytest.approx(13)
+
+
+async def test_a_gateway_that_answers_not_within_an_interval_is_suspected(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    assert rig.link
+    rig.leases.hold(make_request(), rig.link)
+    await trio.sleep(9.9)
+    before = rig.link.suspected
+    await trio.sleep(0.2)
+
+    assert (before, rig.link.suspected) == (False, True)
+
+
+async def test_one_answer_that_is_missing_does_not_count_for_ever(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    assert rig.link
+    rig.leases.hold(make_request(), rig.link)
+    await trio.sleep(10.1)
+    rig.link.suspected = False
+    rig.leases.answered(rig.link, _answer("lease-2"))
+    await trio.sleep(5)
+
+    assert (len(rig.link.lease_ids), rig.link.suspected) == (3, False)
 
 
 async def test_without_extensions_a_lease_is_never_held_for_lost(

@@ -16,6 +16,9 @@ class _Link:
     async def send(self, kind: int, payload: bytes = b"") -> bool:
         return not self.ended
 
+    def suspect(self) -> None:
+        raise AssertionError("replies suspect nobody")
+
 
 def _replies(limit: int = 10) -> tuple[Replies, list[str]]:
     dropped: list[str] = []

@@ -82,7 +82,8 @@ class Rig:
         await wait_all_tasks_blocked()
 
     def lose_lease(self, request_id: str = "r1") -> None:
-        self.work.leases.answered(pb.WorkerRequestExtendLeaseAckData(request_id=request_id))
+        answer = pb.WorkerRequestExtendLeaseAckData(request_id=request_id)
+        self.work.leases.answered(self.link, answer)
 
     def happened(self, what: Happening) -> list[JournalEntry]:
         return [entry for entry in self.journal if entry.what == what]
@@ -354,9 +355,8 @@ async def test_a_request_whose_lease_is_over_runs_once_that_is_extended(
     make_rig: MakeRig, autojump_clock: MockClock
 ) -> None:
     rig = await _take_late(make_rig)
-    rig.work.leases.answered(
-        pb.WorkerRequestExtendLeaseAckData(request_id="r1", new_lease_id="lease-2")
-    )
+    answer = pb.WorkerRequestExtendLeaseAckData(request_id="r1", new_lease_id="lease-2")
+    rig.work.leases.answered(rig.link, answer)
     await wait_all_tasks_blocked()
 
     assert (rig.running, rig.link.count(Kind.WORKER_REQUEST_ACK)) == (1, 1)
@@ -415,9 +415,8 @@ async def test_what_was_on_its_way_for_long_does_not_run_for_longer_than_its_lea
 
 
 def _grant(rig: Rig) -> None:
-    rig.work.leases.answered(
-        pb.WorkerRequestExtendLeaseAckData(request_id="r1", new_lease_id="lease-2")
-    )
+    answer = pb.WorkerRequestExtendLeaseAckData(request_id="r1", new_lease_id="lease-2")
+    rig.work.leases.answered(rig.link, answer)
 
 
 def _end_link(rig: Rig) -> FakeLink:
