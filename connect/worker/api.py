@@ -9,7 +9,7 @@ from connect.errors import ConfigurationError, MalformedMessage
 from connect.protocol.codec import decode
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import hash_signing_key
-from connect.worker.errors import ConnectionFailed, WorkerError
+from connect.worker.errors import ConnectionFailed, ReplyTooLarge, WorkerError
 from connect.worker.refusal import asked_in_headers, error_text
 
 __all__ = ["WorkerApi"]
@@ -17,7 +17,8 @@ __all__ = ["WorkerApi"]
 _REFUSED = frozenset({401, 403})
 # Answers by which the API says that no other attempt will do better: all others may come from
 # something between, or from an API that is being replaced.
-_NEVER = frozenset({400, 413, 422})
+_NEVER = frozenset({400, 422})
+_TOO_LARGE = 413
 
 
 class WorkerApi:
@@ -114,11 +115,14 @@ class WorkerApi:
             True when it was taken; False when it never will be.
 
         Raises:
+            ReplyTooLarge: it never will be, for its size.
             ConnectionFailed: it was not taken now, but may be later.
         """
         answer = await self._post(client, "flush", reply)
         if answer.is_success:
             return True
+        if answer.status_code == _TOO_LARGE:
+            raise ReplyTooLarge(f"{self.url} answered 413: {_error_text(answer)}")
         if answer.status_code in _NEVER:
             return False
         raise ConnectionFailed(f"{self.url} answered {answer.status_code}: {_error_text(answer)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import trio
 
 from connect.protocol.messages.connect import v1 as pb
-from connect.worker.errors import ConnectionFailed
+from connect.worker.errors import ConnectionFailed, ReplyTooLarge
 from connect.worker.journal import Happening, Journal, JournalEntry
 from connect.worker.link import Link
 from connect.worker.replies import Replies, Reply
@@ -26,7 +26,8 @@ class Routes:
     Attributes:
         connection: the connection to send over now, if there is one.
         flush: sends a reply by HTTP: True when it was taken, False when it never will be;
-            raises ConnectionFailed when it may be later.
+            raises ReplyTooLarge when a smaller one may be, ConnectionFailed when it may be
+            later.
     """
 
     connection: Callable[[], Link | None]
@@ -86,13 +87,18 @@ class Delivery:
         self._changed.set()
         self._changed = trio.Event()
 
-    def take(self, request_id: str, payload: bytes) -> Reply:
+    def take(
+        self, request_id: str, payload: bytes, smaller: Callable[[], bytes] | None = None
+    ) -> Reply:
         """Keep a reply until it is confirmed; `send` it then.
 
         Args:
             payload: the bytes of an SDKResponse.
+            smaller: makes those that are sent instead, should these be too large for the
+                service; None drops the reply then.
         """
         reply = Reply(request_id, payload, trio.current_time(), self._routes.connection())
+        reply.smaller = smaller
         reply.sent = reply.since
         self._replies.add(reply)
         if len(self._replies) == 1:  # with others, it falls due after them
@@ -133,6 +139,12 @@ class Delivery:
                 else:
                     self._settle(reply.request_id, Happening.REPLY_DROPPED, "refused by the API")
                 failures = 0
+            except ReplyTooLarge as refused:
+                failures = 0
+                if self._replies.shrink(reply):
+                    self._note(Happening.REPLY_TOO_LARGE, reply, str(refused))
+                else:
+                    self._settle(reply.request_id, Happening.REPLY_DROPPED, str(refused))
             except ConnectionFailed as failure:
                 failures += 1
                 await self._fall_back(str(failure))

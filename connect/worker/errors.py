@@ -8,6 +8,7 @@ __all__ = [
     "ConnectionFailed",
     "MalformedPayload",
     "NonRetriableError",
+    "ReplyTooLarge",
     "RetryAfterError",
     "StepError",
     "WorkerError",
@@ -51,6 +52,10 @@ class ConnectionFailed(ConnectError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class ReplyTooLarge(ConnectError):
+    """The service takes no reply of this size; a smaller one may be taken."""
 
 
 class MalformedPayload(ConnectError):

@@ -25,6 +25,7 @@ class Happening(StrEnum):
     REPLY_ACKED = "reply acked"
     REPLY_FLUSHED = "reply flushed"
     REPLY_DROPPED = "reply dropped"
+    REPLY_TOO_LARGE = "reply too large"
     MESSAGE_IGNORED = "message ignored"
     SHUTTING_DOWN = "shutting down"
 

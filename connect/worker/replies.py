@@ -18,6 +18,8 @@ class Reply:
         since: when it was made, in seconds of the Trio clock.
         link: the connection it went over last; None if there was none.
         sent: when it went over that, in seconds of the Trio clock.
+        smaller: makes what is to be sent instead, should it be too large; None of a reply
+            that was made by it.
     """
 
     request_id: str
@@ -25,6 +27,7 @@ class Reply:
     since: float
     link: Link | None = None
     sent: float = 0.0
+    smaller: Callable[[], bytes] | None = None
 
     def due(self, after: float) -> float:
         """When to send it another way; at once if no living connection can confirm it.
@@ -75,6 +78,16 @@ class Replies:
             self._dropped(oldest)
         self._held[reply.request_id] = reply
         self._bytes += len(reply.payload)
+
+    def shrink(self, reply: Reply) -> bool:
+        """Put what is smaller in the place of a reply's payload; return whether there is such."""
+        if reply.smaller is None:
+            return False
+        payload, reply.smaller = reply.smaller(), None
+        if self._held.get(reply.request_id) is reply:
+            self._bytes += len(payload) - len(reply.payload)
+        reply.payload = payload
+        return True
 
     def get(self, request_id: str) -> Reply | None:
         """The reply to a request, if it is here."""

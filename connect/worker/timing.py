@@ -56,8 +56,9 @@ class WorkerLimits:
         requests: requests in flight and replies unconfirmed, together; a worker that has
             as many stays silent to further requests, so that others get them.
         reply_bytes: of unconfirmed replies; with more, the oldest give way.
-        message_bytes: the largest reply that is sent; a function whose result makes a
-            larger one fails. Gateways close connections over what they find too large.
+        message_bytes: the largest message that is sent, envelope and all; a function whose
+            result makes a larger one fails. Gateways close connections over what they find
+            too large; a function fails that made a reply which the API then refuses, too.
     """
 
     requests: int = 10_000

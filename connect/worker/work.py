@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 from ulid import ULID
@@ -34,6 +35,9 @@ _REQUEST_VERSION = 1
 
 # With fewer intervals of the extensions left, a lease is asked for before anything runs under it.
 _ENOUGH_INTERVALS = 2
+
+# What the envelope may add to a reply: kind, tag and length.
+_ENVELOPE_BYTES = 16
 
 _ENDS = {
     pb.SdkResponseStatus.DONE: RunEnd.DONE,
@@ -202,7 +206,9 @@ class Work:
             if await self._is_ours(flight):
                 outcome = await self._run(flight)
             if outcome is not None:
-                reply = self.delivery.take(request.request_id, self._response(request, outcome))
+                payload = self._response(request, outcome)
+                smaller = partial(_write_too_large, request, len(payload))
+                reply = self.delivery.take(request.request_id, payload, smaller)
         finally:
             del self._in_flight[request.request_id]
             if outcome is None:
@@ -278,12 +284,9 @@ class Work:
 
     def _response(self, request: Request, outcome: Outcome) -> bytes:
         payload = _write(request, outcome)
-        most = self._limits.message_bytes
-        if len(payload) <= most:
+        if len(payload) <= self._limits.message_bytes - _ENVELOPE_BYTES:
             return payload
-        return _write(
-            request, refusal(f"the reply has {len(payload)} bytes, and may have {most} at most")
-        )
+        return _write_too_large(request, len(payload), self._limits.message_bytes)
 
     async def _acknowledge(self, link: Link, request: Request) -> bool:
         return await link.send(pb.GatewayMessageType.WORKER_REQUEST_ACK, write_ack(request))
@@ -333,3 +336,9 @@ def _write(request: Request, outcome: Outcome) -> bytes:
         sdk_version=f"{SDK_LANGUAGE}:{SDK_VERSION}",
         request_version=_REQUEST_VERSION,
     )
+
+
+def _write_too_large(request: Request, size: int, most: int | None = None) -> bytes:
+    """The reply in place of one of this many bytes; `most` is what a message may have, if known."""
+    bound = "more than the service takes" if most is None else f"and a message {most} at most"
+    return _write(request, refusal(f"the reply has {size} bytes, {bound}"))

@@ -43,6 +43,7 @@ _WARNINGS = frozenset(
         Happening.REQUEST_IGNORED,
         Happening.LEASE_LOST,
         Happening.REPLY_DROPPED,
+        Happening.REPLY_TOO_LARGE,
         Happening.MESSAGE_IGNORED,
     }
 )

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from connect.worker.api import WorkerApi
-from connect.worker.errors import ConnectionFailed
+from connect.worker.errors import ConnectionFailed, ReplyTooLarge
 
 
 async def test_a_reply_that_reaches_nobody_may_be_sent_again() -> None:
@@ -31,13 +31,22 @@ async def test_a_reply_that_something_between_turns_away_may_be_sent_again(statu
             await api.flush(client, b"")
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("status", [400, 422])
 async def test_a_reply_that_cannot_be_taken_is_given_up(status: int) -> None:
     api = WorkerApi("http://host", signing_key=None, env=None, timeout=1)
     answers = httpx.MockTransport(lambda request: httpx.Response(status))
 
     async with httpx.AsyncClient(transport=answers) as client:
         assert not await api.flush(client, b"")
+
+
+async def test_a_reply_that_is_too_large_is_told_as_such() -> None:
+    api = WorkerApi("http://host", signing_key=None, env=None, timeout=1)
+    answers = httpx.MockTransport(lambda request: httpx.Response(413, json={"error": "8 MiB"}))
+
+    async with httpx.AsyncClient(transport=answers) as client:
+        with pytest.raises(ReplyTooLarge, match="answered 413: 8 MiB"):
+            await api.flush(client, b"")
 
 
 async def flushed(api: WorkerApi) -> httpx.Request:

@@ -7,7 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from connect.protocol.messages.connect import v1 as pb
 from connect.worker import Happening, JournalEntry, WorkerTiming
 from connect.worker.delivery import Delivery, Routes
-from connect.worker.errors import ConnectionFailed
+from connect.worker.errors import ConnectionFailed, ReplyTooLarge
 from connect.worker.link import Link
 from tests.worker.links import FakeLink
 
@@ -20,12 +20,14 @@ class Rig:
 
     Attributes:
         api: what HTTP answers: taken, refused for good, or the reason why not now.
+        most: bytes that HTTP takes.
         attempts: when HTTP was tried, seconds of the Trio clock from the rig's beginning.
     """
 
     def __init__(self, timing: WorkerTiming = TIMING, limit: int = 1000) -> None:
         self.link: FakeLink | None = FakeLink()
         self.api: bool | str = True
+        self.most = 1000
         self.began = trio.current_time()
         self.attempts: list[float] = []
         self.flushed: list[bytes] = []
@@ -48,6 +50,8 @@ class Rig:
         self.attempts.append(trio.current_time() - self.began)
         if isinstance(self.api, str):
             raise ConnectionFailed(self.api)
+        if len(payload) > self.most:
+            raise ReplyTooLarge("413")
         self.flushed.append(payload)
         return self.api
 
@@ -192,6 +196,27 @@ async def test_a_reply_that_http_refuses_for_good_is_dropped(
         Happening.REPLY_DROPPED,
         "refused by the API",
     )
+
+
+async def test_a_reply_that_is_too_large_gives_way_to_a_smaller_one(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    rig.most = 1
+    await rig.delivery.send(rig.delivery.take("r1", b"large", lambda: b"s"))
+    await trio.sleep(5.1)
+
+    assert (rig.flushed, rig.settled) == ([b"s"], ["r1"])
+    assert rig.told[-2:] == [Happening.REPLY_TOO_LARGE, Happening.REPLY_FLUSHED]
+
+
+async def test_a_reply_that_is_too_large_and_has_no_smaller_one_is_dropped(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    rig.most = 1
+    await rig.reply(payload=b"large")
+    await trio.sleep(5.1)
+
+    assert (rig.told[-1], rig.settled) == (Happening.REPLY_DROPPED, ["r1"])
 
 
 async def test_a_reply_is_dropped_when_it_could_not_be_delivered_for_too_long(

@@ -50,6 +50,34 @@ def test_a_reply_larger_than_the_limit_is_kept_alone() -> None:
     assert (dropped, len(replies)) == (["a"], 1)
 
 
+def test_a_reply_that_is_made_smaller_makes_room() -> None:
+    replies, dropped = _replies(limit=10)
+    large = Reply("a", b"1234567890", 0, smaller=lambda: b"1")
+    replies.add(large)
+    replies.shrink(large)
+    replies.add(Reply("b", b"123456789", 0))
+
+    assert (dropped, large.payload, replies.full) == ([], b"1", True)
+
+
+def test_a_reply_that_was_forgotten_makes_no_room_when_it_is_made_smaller() -> None:
+    replies, _ = _replies(limit=10)
+    large = Reply("a", b"1234567890", 0, smaller=lambda: b"1")
+    replies.add(large)
+    replies.remove("a")
+    replies.add(Reply("b", b"1234567890", 0))
+    replies.shrink(large)
+
+    assert replies.full
+
+
+def test_a_reply_is_made_smaller_once() -> None:
+    replies, _ = _replies()
+    large = Reply("a", b"12", 0, smaller=lambda: b"1")
+
+    assert (replies.shrink(large), replies.shrink(large)) == (True, False)
+
+
 def test_a_reply_is_removed_once() -> None:
     replies, _ = _replies()
     replies.add(Reply("a", b"1", 0))

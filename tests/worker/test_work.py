@@ -10,9 +10,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ulid import ULID
 
 from connect.protocol.codec import decode
+from connect.protocol.envelope import encode_message
 from connect.protocol.messages.connect import v1 as pb
 from connect.worker import App, Context, Happening, JournalEntry, RunEnd, WorkerLimits, WorkerTiming
 from connect.worker.delivery import Routes
+from connect.worker.errors import ReplyTooLarge
 from connect.worker.request import Request
 from connect.worker.work import Work
 from tests.worker.links import FakeLink
@@ -42,6 +44,8 @@ class Rig:
         self.cleanup_seconds = 0.0
         self.result: object = "done"
         self.running = 0
+        self.flush_most: int | None = None
+        self.flushed: list[bytes] = []
         app = App("app")
         app.function("f")(self._function)
         settings: dict[str, Any] = {
@@ -60,7 +64,11 @@ class Rig:
         nursery.start_soon(self.work.run)
 
     async def _flush(self, payload: bytes) -> bool:
-        raise AssertionError("nothing is to go by HTTP")
+        assert self.flush_most is not None, "nothing is to go by HTTP"
+        if len(payload) > self.flush_most:
+            raise ReplyTooLarge("413")
+        self.flushed.append(payload)
+        return True
 
     async def _function(self, ctx: Context) -> object:
         self.running += 1
@@ -245,7 +253,43 @@ async def test_a_reply_that_no_gateway_would_take_fails_the_function(
 
     (reply,) = rig.replies
     assert (reply.status, reply.no_retry) == (pb.SdkResponseStatus.ERROR, True)
-    assert "may have 300 at most" in json.loads(reply.body)["message"]
+    assert "and a message 300 at most" in json.loads(reply.body)["message"]
+
+
+@pytest.mark.parametrize("too_many", [0, 1])
+async def test_what_a_message_may_have_is_with_its_envelope(
+    make_rig: MakeRig, autojump_clock: MockClock, too_many: int
+) -> None:
+    rig = make_rig()
+    rig.result = "x" * 3000
+    await rig.take(_request())
+    await rig.finish()
+    payload = rig.link.sent[-1][1]
+    rig.work.delivery.confirmed("r1")
+
+    most = len(payload) + 16 - too_many
+    limited = make_rig(limits=WorkerLimits(message_bytes=most))
+    limited.result = rig.result
+    await limited.take(_request())
+    await limited.finish()
+
+    assert len(encode_message(Kind.WORKER_REPLY, limited.link.sent[-1][1])) <= most
+    assert (limited.replies[0].status == pb.SdkResponseStatus.ERROR) == bool(too_many)
+
+
+async def test_a_reply_that_the_service_finds_too_large_fails_the_function(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = make_rig()
+    rig.result = "x" * 3000
+    rig.flush_most = 2000
+    await rig.take(_request())
+    await rig.finish()
+    await trio.sleep(6)
+
+    reply = decode(pb.SdkResponse, rig.flushed[0])
+    assert (reply.status, reply.no_retry) == (pb.SdkResponseStatus.ERROR, True)
+    assert "more than the service takes" in json.loads(reply.body)["message"]
 
 
 async def test_a_lease_that_ran_out_ends_the_run_without_a_reply(
