@@ -215,8 +215,9 @@ class Worker:
     async def ready(self) -> None:
         """Take requests from now on, if ``manual_ready`` kept them off."""
         self._declared_ready = True
-        for connection in list(self._connections):
-            await connection.send(pb.GatewayMessageType.WORKER_READY)
+        async with trio.open_nursery() as nursery:
+            for connection in self._connections:
+                nursery.start_soon(connection.send, pb.GatewayMessageType.WORKER_READY)
 
     def _route(self) -> Connection | None:
         """The newest connection that works, best one whose gateway answers, and stays."""
@@ -370,8 +371,9 @@ class Worker:
                 detail=f"{len(work.request_ids)} requests in flight",
             )
         )
-        for connection in list(self._connections):
-            await connection.pause()
+        async with trio.open_nursery() as nursery:
+            for connection in self._connections:
+                nursery.start_soon(connection.pause)
         await work.until_idle()
         connecting.cancel()
 

@@ -7,7 +7,8 @@ import pytest
 import trio
 
 from connect.protocol.messages.connect import v1 as pb
-from connect.worker import Happening, JournalEntry, WorkerError
+from connect.worker import Happening, JournalEntry, Worker, WorkerError
+from connect.worker.connection import Connection
 from tests.worker.conftest import QUICK, Gate, MakeWorker, serve_in, until_happened
 from tests.worker.gateway import FakeGateway, Kind, Session, error_body
 
@@ -196,6 +197,65 @@ async def test_a_refusal_does_not_cost_the_work_in_flight(
     gate.release.set()
 
     assert (await second.reply()).body == b"3"
+
+
+async def _with_two_connections(
+    nursery: trio.Nursery, gateway: FakeGateway, worker: Worker, gate: Gate
+) -> Session:
+    """Return the second; the first is kept by its work."""
+    gateway.ready.extend_lease_interval = "10s"
+    _, first = await serve_in(nursery, gateway, worker)
+    await first.request("app-gated")
+    await gate.entered.wait()
+    await first.send(Kind.GATEWAY_CLOSING)
+    second = await gateway.session()
+    await second.extension()
+    return second
+
+
+@pytest.fixture
+def first_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither WORKER_PAUSE nor WORKER_READY gets through to the first gateway."""
+    send, stuck = Connection.send, {Kind.WORKER_PAUSE, Kind.WORKER_READY}
+
+    async def block(connection: Connection, kind: int, payload: bytes = b"") -> bool:
+        if connection.id == "connection-1" and kind in stuck:
+            await trio.sleep_forever()
+        return await send(connection, kind, payload)
+
+    monkeypatch.setattr(Connection, "send", block)
+
+
+async def test_a_gateway_that_takes_nothing_keeps_no_other_from_hearing_of_the_shutdown(
+    nursery: trio.Nursery,
+    gateway: FakeGateway,
+    make_worker: MakeWorker,
+    gate: Gate,
+    first_takes_nothing: None,
+) -> None:
+    worker = make_worker()
+    second = await _with_two_connections(nursery, gateway, worker, gate)
+
+    worker.shutdown()
+
+    with trio.fail_after(3):
+        await second.expect(Kind.WORKER_PAUSE, pb.WorkerStatusData)
+
+
+async def test_a_gateway_that_takes_nothing_keeps_no_other_from_hearing_of_the_readiness(
+    nursery: trio.Nursery,
+    gateway: FakeGateway,
+    make_worker: MakeWorker,
+    gate: Gate,
+    first_takes_nothing: None,
+) -> None:
+    worker = make_worker(manual_ready=True)
+    second = await _with_two_connections(nursery, gateway, worker, gate)
+
+    nursery.start_soon(worker.ready)
+
+    with trio.fail_after(3):
+        await second.expect(Kind.WORKER_READY, pb.WorkerStatusData)
 
 
 async def test_shutting_down_is_told(
