@@ -1,8 +1,8 @@
 """Cleaning up after requests, also when the state store does not answer at once.
 
-What is left of a request, a lease and a place on its worker, holds others up: for
-`Timing.request_worker` if the worker never extended the lease. So what cannot be cleaned
-up at once is tried again, in the background.
+What is left of a request, a lease and a place on its worker, holds others up for as long
+as the worker extends the lease. So what cannot be cleaned up at once is tried again, in the
+background.
 """
 
 from dataclasses import dataclass, field

@@ -165,12 +165,10 @@ def _workers_keep_their_limits(facts: Facts) -> Findings:
     run ends. Run: its function is running, be it for a caller who has left.
 
     The protocol exempts two. A request that nobody cleans up after is counted until its lease
-    runs out, once that was extended (until then as long as `Timing.request_worker`, which no
-    request here outlasts); though it stays assigned, its place is another's then, and it is
-    extended no more while the worker is full. And what has lost its lease, as its caller left
-    or its executor gave it up, is not held any more, though the worker may not know it yet: so
-    a worker may have more than its limit in its memory. What is more waits there, and does not
-    run.
+    runs out; though it stays assigned, its place is another's then, and it is extended no more
+    while the worker is full. And what has lost its lease, as its caller left or its executor
+    gave it up, is not held any more, though the worker may not know it yet: so a worker may
+    have more than its limit in its memory. What is more waits there, and does not run.
     """
     for worker in dict.fromkeys((*facts.counted, *facts.workers)):
         limit = facts.limits.get(node_of(worker))

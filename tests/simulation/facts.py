@@ -246,11 +246,11 @@ class Facts:
             case LeaseStored():
                 if event.previous and chains:
                     chains[-1].leases.append(event)
-                    self._count_as_long_as(event)
                 else:
                     if chains:
                         chains[-1].over = min(chains[-1].over, event.at)
                     chains.append(Chain([event]))
+                self._count_as_long_as(event)
                 self.chain_of[event.lease] = chains[-1]
             case LeaseDeleted():
                 if chains:
@@ -271,7 +271,7 @@ class Facts:
         self.counted[worker].append(span)
 
     def _count_as_long_as(self, lease: LeaseStored) -> None:
-        """With its first extension a request's place on its worker lasts as its lease does.
+        """A request's place on its worker lasts as its lease does, and its extensions.
 
         Whole seconds of it; one whose place is over is counted afresh.
         """

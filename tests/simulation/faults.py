@@ -73,19 +73,17 @@ class Fault:
 
     @property
     def can_strand(self) -> bool:
-        """Whether an executor may end without having cleaned up after its requests.
-
-        So may one that has taken over a lease, was not told so, and ends before that is over.
-        """
+        """Whether an executor may end without having cleaned up after its requests."""
         ends = self.kind in (FaultKind.KILL, FaultKind.RESTART)
-        return self.kind is FaultKind.FORGETFUL or (ends and self.node.startswith("ex-"))
+        return ends and self.node.startswith("ex-")
 
     @property
     def can_displace(self) -> bool:
         """Whether Redis may name an executor in a lease that has been told nothing of it.
 
-        Then the other one, which has the reply, leaves the lease and the place on the worker
-        alone, until they run out of themselves.
+        Then another one, which has the reply, leaves the lease and the place on the worker
+        alone, until they run out of themselves. And one that was not told that it has taken
+        over a lease may end before that is over.
         """
         return self.kind in _CONDITIONS or HOST in (self.node, self.other)
 

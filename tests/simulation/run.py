@@ -147,7 +147,8 @@ def _logging_to(history: History) -> Iterator[None]:
 
 async def _run(plan: Plan, around: Surroundings) -> None:
     running: dict[str, str] = {}
-    tidy = not any(fault.can_strand or fault.can_displace for fault in plan.faults)
+    several = plan.shape.executors > 1
+    tidy = not any(fault.can_strand or (several and fault.can_displace) for fault in plan.faults)
     async with trio.open_nursery() as nursery:
         shape = plan.shape
         around.history.add(Began(at=0.0, gateways=shape.gateways, limits=shape.concurrency))
@@ -171,7 +172,7 @@ async def _run(plan: Plan, around: Surroundings) -> None:
     look_at_records(world, plan.faults)
     if tidy:
         look_at_keys_of_requests(world)
-    await _look_at_redis(world, stranded=any(fault.can_strand for fault in plan.faults))
+    await _look_at_redis(world)
 
 
 async def _be_busy(plan: Plan, world: World) -> None:
@@ -211,20 +212,15 @@ def _note_leftovers(history: History, *counts: tuple[int, str]) -> None:
             history.add(Leftover(at=history.now, what=f"{count} {what}"))
 
 
-async def _look_at_redis(world: World, *, stranded: bool) -> None:
-    """Note which keys stay for good, and what is counted against workers.
-
-    Args:
-        stranded: whether an executor may not have cleaned up; what a worker had from it then
-            counts for `Timing.request_worker`.
-    """
+async def _look_at_redis(world: World) -> None:
+    """Note which keys stay for good, and what is counted against workers."""
     around, history = world.around, world.around.history
     timing = around.settings.timing
     commands = NodeCommands(around.redis, around.network, "observer", timing.store_command)
     store = RedisStore(commands, now=around.now, timing=timing)
     keys = Keys()
     # As soon as what was not cleaned up must count no longer: of itself, not by being deleted.
-    await trio.sleep(timing.request_worker + 1.0 if stranded else _LEASE_RUNS_OUT)
+    await trio.sleep(_LEASE_RUNS_OUT)
     for instance in world.instances:
         if load := await store.capacity.load(_ENV, instance):
             history.add(Leftover(at=history.now, what=f"{load} requests on {instance}"))

@@ -277,6 +277,12 @@ def test_a_request_that_goes_to_another_worker_counts_there_alone() -> None:
     assert found(both, *events, assigned(4, "third", "wk-1.2")) == {"workers keep their limits"}
 
 
+def test_the_place_of_a_request_whose_lease_ran_out_is_anothers() -> None:
+    events = (there_are(1), assigned(1), leased(1))
+    assert not found(*events, assigned(21.5, "other"))
+    assert found(*events, assigned(20.5, "other")) == {"workers keep their limits"}
+
+
 def test_the_place_of_a_request_whose_extended_lease_ran_out_is_anothers() -> None:
     extended = leased(6, "L2", previous="L1", expires=26)
     events = (there_are(1), assigned(1), leased(1), extended)

@@ -103,10 +103,12 @@ class ModelState:
             return Assignment.UNLIMITED
         if not self.has_room(instance, request):
             return Assignment.AT_CAPACITY
-        expiry = math.ceil((self.now_ms + self.timing.request_worker * 1000) / 1000)
-        self.requests.setdefault(instance, {})[request] = expiry
-        self.mapping[request] = instance
+        self.place(instance, request, self.now_ms + int(self.timing.request_worker * 1000))
         return Assignment.ASSIGNED
+
+    def place(self, instance: str, request: str, expires: int) -> None:
+        self.requests.setdefault(instance, {})[request] = math.ceil(expires / 1000)
+        self.mapping[request] = instance
 
     def unassign(self, instance: str, request: str) -> bool:
         if self.mapping.get(request, instance) != instance:

@@ -161,7 +161,7 @@ class ModelSteps(RuleBasedStateMachine):
         assert outcome.limited == (chosen.instance_id in model.limits)
         if outcome.limited:
             assert model.has_room(chosen.instance_id, request)
-            model.assign(chosen.instance_id, request)
+            model.place(chosen.instance_id, request, ulid_ms(outcome.lease_id))
         model.leases[request] = ModelLease(
             outcome.lease_id,
             ulid_ms(outcome.lease_id),

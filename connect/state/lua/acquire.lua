@@ -101,7 +101,10 @@ if not chosen then
 end
 lease = { leaseID = ARGV[6] }
 if chosen.requests then
-  assign(chosen.requests, KEYS[5], request, chosen.instance, now_ms, ARGV[18], ARGV[19])
+  -- As after each extension, the place is the request's for as long as the lease lasts: it
+  -- is free again although nobody cleans up.
+  local expiry_ms = ulid_ms(ARGV[6])
+  assign(chosen.requests, KEYS[5], request, chosen.instance, expiry_ms, ARGV[18], ARGV[19])
   if chosen.count + 1 >= chosen.limit then
     settle(chosen.worker)
   end

@@ -15,7 +15,8 @@ end
 drop_expired(KEYS[4], now_ms)
 local _, room = room_for(KEYS[4], limit, ARGV[6], now_ms)
 if room then
-  assign(KEYS[4], KEYS[5], ARGV[6], ARGV[7], now_ms, ARGV[8], ARGV[9])
+  local expiry_ms = now_ms + tonumber(ARGV[8])
+  assign(KEYS[4], KEYS[5], ARGV[6], ARGV[7], expiry_ms, ARGV[8], ARGV[9])
 end
 settle(ARGV[5])
 return room and 'assigned' or 'full'

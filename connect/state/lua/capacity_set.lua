@@ -37,9 +37,8 @@ local function room_for(set, limit, request, now_ms)
   return count, count < limit or redis.call('ZSCORE', set, request) ~= false
 end
 
-local function assign(set, mapping, request, instance, now_ms, mapping_ttl, capacity_ttl)
-  local expiry = math.ceil((now_ms + tonumber(mapping_ttl)) / 1000)
-  redis.call('ZADD', set, string.format('%.0f', expiry), request)
+local function assign(set, mapping, request, instance, expiry_ms, mapping_ttl, capacity_ttl)
+  redis.call('ZADD', set, string.format('%.0f', math.ceil(expiry_ms / 1000)), request)
   redis.call('PEXPIRE', set, capacity_ttl)
   redis.call('SET', mapping, instance, 'PX', mapping_ttl)
 end
