@@ -38,6 +38,7 @@ class Completion:
     lease_id: str | None = None
     keep_response: bool = False
     may_run: bool = False
+    vouched_until_ms: int = 0
 
     @property
     def may_be_repeated(self) -> bool:
@@ -170,6 +171,7 @@ class Cleanup:
                     lease_id=completion.lease_id,
                     keep_response=completion.keep_response,
                     may_run=completion.may_run,
+                    vouched_until_ms=completion.vouched_until_ms,
                 )
             except LeaseIsLive:
                 return _LIVE

@@ -444,6 +444,10 @@ class Execution:
             finally:
                 self._interruptible = None
 
+    def _vouched_until_ms(self) -> int:
+        left = self._vouched_until - trio.current_time()
+        return int((self._parts.now() + left) * 1000) if left > 0 else 0
+
     async def _clean_up(self, *, keep_response: bool = False) -> None:
         # A lease that was only ever another executor's is not ours to delete, unless the
         # request is over.
@@ -465,6 +469,7 @@ class Execution:
             lease_id=None if ours else self._unsure_of,
             keep_response=keep_response,
             may_run=self._with_worker and self._reply is None,
+            vouched_until_ms=self._vouched_until_ms(),
         )
         if ours:
             await parts.cleanup.complete(completion)

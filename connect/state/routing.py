@@ -136,6 +136,7 @@ class RedisRoutingStore:
         lease_id: str | None = None,
         keep_response: bool = False,
         may_run: bool = False,
+        vouched_until_ms: int = 0,
     ) -> bool:
         how: tuple[Argument, ...] = (
             *(executor or ("", 0)),
@@ -143,6 +144,8 @@ class RedisRoutingStore:
             int(keep_response),
             lease_id or "",
             int(may_run),
+            vouched_until_ms,
+            int(self.timing.lease * 1000),
         )
         for _ in range(_QUESTIONS):
             match await self._complete(env_id, request_id, instance_id, how):

@@ -261,6 +261,7 @@ class RoutingStore(Protocol):
         lease_id: str | None = None,
         keep_response: bool = False,
         may_run: bool = False,
+        vouched_until_ms: int = 0,
     ) -> bool:
         """Un-assign the request from the instance, delete its lease and response.
 
@@ -277,6 +278,8 @@ class RoutingStore(Protocol):
                 not seen one.
             may_run: a worker may still run the request, for which there is no response: who
                 acquires it before the end of its lease gets `Abandoned`.
+            vouched_until_ms: until when an executor has answered for that lease (unix ms),
+                which may be later than it ends by the store; 0 if none has.
 
         Returns:
             False if the lease names another executor, which waits for the reply now, or if

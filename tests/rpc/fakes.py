@@ -87,6 +87,7 @@ class FakeRouting:
         completions_tried: when each was asked for, those that failed included.
         kept_responses: whether each left a response in the buffer.
         may_run: whether a worker might still run the request at each.
+        vouched_until_ms: until when it was vouched for at each.
         taken: whether the requests are another executor's by then.
         delay: seconds that each acquisition takes.
         complete_errors: by request id.
@@ -100,6 +101,7 @@ class FakeRouting:
     completions_tried: list[float] = field(default_factory=list)
     kept_responses: list[bool] = field(default_factory=list)
     may_run: list[bool] = field(default_factory=list)
+    vouched_until_ms: list[int] = field(default_factory=list)
     taken: bool = False
     delay: float = 0
     complete_delay: float = 0
@@ -126,6 +128,7 @@ class FakeRouting:
         lease_id: str | None = None,
         keep_response: bool = False,
         may_run: bool = False,
+        vouched_until_ms: int = 0,
     ) -> bool:
         self.completions_tried.append(trio.current_time())
         await trio.sleep(self.complete_delay)
@@ -137,6 +140,7 @@ class FakeRouting:
         self.completed_leases.append(lease_id)
         self.kept_responses.append(keep_response)
         self.may_run.append(may_run)
+        self.vouched_until_ms.append(vouched_until_ms)
         return not self.taken
 
 

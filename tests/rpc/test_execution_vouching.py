@@ -9,7 +9,7 @@ from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.frames import LeaseAnswer
 from connect.state.commands import CommandError
 from connect.state.store import ExtendOutcome, ExtendResult, LeaseState
-from tests.rpc.fakes import ENV, REQUEST_ID, Rig, execute_with_reply, open_rig, request, route
+from tests.rpc.fakes import ENV, NOW, REQUEST_ID, Rig, execute_with_reply, open_rig, request, route
 
 ASKED = pb.ExtendLeaseRequest(
     env_id=ENV, request_id=REQUEST_ID, lease_id="lease-1", instance_id="worker-1", limited=True
@@ -66,6 +66,20 @@ async def test_what_goes_on_as_it_is_is_not_taken_for_expired(autojump_clock: Mo
         with pytest.raises(SyscodeError, match=Syscode.WORKER_STOPPED_RESPONDING):
             await rig.executor.execute(request())
         assert trio.current_time() > 4 + 20
+
+
+@pytest.mark.parametrize(("given_up", "until"), [(30, NOW + 24 + 20 - 30), (50, 0)])
+async def test_a_request_that_is_given_up_is_marked_until_what_it_was_vouched_for_is_over(
+    given_up: float, until: float, autojump_clock: MockClock
+) -> None:
+    async with open_rig(route()) as rig, trio.open_nursery() as nursery:
+        rig.store.leases.extension = StoreUnavailable("down")
+        nursery.start_soon(rig.executor.execute, request())
+        await trio.sleep(24)
+        await rig.executor.extend_lease(ASKED)
+        await trio.sleep(given_up - 24)
+        nursery.cancel_scope.cancel()
+    assert rig.store.routing.vouched_until_ms == [int(until * 1000)]
 
 
 async def test_a_request_that_is_not_in_progress_is_not_answered_for(

@@ -1,9 +1,12 @@
 """Requests that were given up: nobody gets them while their worker may still run them."""
 
+from dataclasses import replace
+
 import pytest
 
+from connect.state.redis_store import RedisStore
 from connect.state.store import Abandoned, Acquired, Buffered
-from tests.state.harness import ENV, Harness, ulid_ms
+from tests.state.harness import ENV, TIMING, Harness, ulid_ms
 
 WORKER = "worker-c1"
 
@@ -102,5 +105,62 @@ async def test_the_mark_lasts_as_long_as_the_lease(harness: Harness) -> None:
     await harness.connect("c1")
     outcome = await harness.acquire("r1", lease_seconds=600.0)
     assert isinstance(outcome, Acquired)
-    await harness.store.routing.complete(ENV, "r1", outcome.instance_id, may_run=True)
+    patient = RedisStore(
+        harness.commands,
+        now=harness.now,
+        timing=replace(TIMING, lease=600.0),
+        layout=harness.keys.layout,
+    )
+    await patient.routing.complete(ENV, "r1", outcome.instance_id, may_run=True)
     assert await harness.ttl(harness.keys.abandoned(ENV, "r1")) == pytest.approx(600, abs=2)
+
+
+async def test_a_clock_that_is_set_back_makes_nobody_wait_longer_than_a_lease(
+    harness: Harness,
+) -> None:
+    await harness.connect("c1")
+    outcome = await harness.acquire("r1")
+    assert isinstance(outcome, Acquired)
+    harness.now.seconds -= 3600
+    await harness.store.routing.complete(ENV, "r1", outcome.instance_id, may_run=True)
+    assert await harness.acquire("r1") == Abandoned(harness.now.seconds + TIMING.lease)
+
+
+async def test_a_request_that_was_vouched_for_is_nobodys_until_that_ends(
+    harness: Harness,
+) -> None:
+    """The lease in Redis ran out while nobody could extend it there."""
+    over = await lapsed(harness, vouched_for=10.0)
+    assert await harness.acquire("r1") == Abandoned(over)
+
+
+async def test_a_request_whose_lease_was_extended_past_what_was_vouched_for_is_nobodys_until_then(
+    harness: Harness,
+) -> None:
+    await harness.connect("c1")
+    outcome = await harness.acquire("r1")
+    assert isinstance(outcome, Acquired)
+    await harness.store.routing.complete(
+        ENV, "r1", WORKER, may_run=True, vouched_until_ms=harness.now.ms + 1000
+    )
+    assert await harness.acquire("r1") == Abandoned(ulid_ms(outcome.lease_id) / 1000)
+
+
+async def test_when_what_was_vouched_for_is_over_a_request_is_anybodys(harness: Harness) -> None:
+    over = await lapsed(harness, vouched_for=10.0)
+    harness.now.seconds = over
+    await harness.store.connections.refresh(ENV, harness.connection("c1"))
+    assert isinstance(await harness.acquire("r1"), Acquired)
+
+
+async def lapsed(harness: Harness, *, vouched_for: float) -> float:
+    """Have a request given up whose lease is over, but not what it is vouched for."""
+    await harness.connect("c1")
+    await harness.acquire("r1")
+    harness.now.seconds += 25
+    await harness.store.connections.refresh(ENV, harness.connection("c1"))
+    over = harness.now.seconds + vouched_for
+    await harness.store.routing.complete(
+        ENV, "r1", WORKER, may_run=True, vouched_until_ms=int(over * 1000)
+    )
+    return over

@@ -4,25 +4,27 @@
 --       8 requests on the worker
 -- ARGV: 1 to 4 as in indexes, 5 request id, 6 executor host or '' (whoever it is), 7 executor
 --       port, 8 lifetime of the mark (ms), 9 '1' to leave a response where it is, 10 lease id of
---       a routing whose answer was lost, or '', 11 '1' if a worker may run the request, then if
---       the worker is known: 12 instance id, 13 worker hash, 14 lifetime of capacity keys (ms)
+--       a routing whose answer was lost, or '', 11 '1' if a worker may run the request, 12 until
+--       when it was vouched for (unix ms) or 0, 13 length of a lease (ms), then if the worker is
+--       known: 14 instance id, 15 worker hash, 16 lifetime of capacity keys (ms)
 -- Returns {'done'}; {'taken'} if the request is another executor's now, and nothing is done but
 --       that a worker which has replied has room again; {'live'} if the routing whose answer was
 --       lost has taken over a lease, until that is over; or what must be asked again with the
 --       worker's hash, which only the caller can compute: {'assigned', instance id}.
 -- A request that ends without a response is marked, so that a late one is not kept; where a
--- worker may run it, with the end of its lease (unix ms) and the worker's instance id, so that
--- nobody else does before.
+-- worker may run it, with the end of its lease (unix ms), in Redis or vouched for, and the
+-- worker's instance id, so that nobody else does before. An end that is further away than a
+-- lease lasts was written before the clock was set back.
 
 -- include: capacity_set
 -- include: indexes
 -- include: lease_record
 
-local instance = ARGV[12]
+local instance = ARGV[14]
 
 local function give_back()
-  if instance and unassign(KEYS[8], KEYS[7], KEYS[5], ARGV[5], instance, ARGV[14]) then
-    settle(ARGV[13])
+  if instance and unassign(KEYS[8], KEYS[7], KEYS[5], ARGV[5], instance, ARGV[16]) then
+    settle(ARGV[15])
   end
 end
 
@@ -55,7 +57,11 @@ redis.call('DEL', KEYS[3])
 local remove = ARGV[9] == '1' and 'EXISTS' or 'DEL'
 -- Who asks again, as the answer was lost, finds no lease, and leaves the mark as it is.
 if redis.call(remove, KEYS[4]) == 0 and (lease or redis.call('EXISTS', KEYS[6]) == 0) then
-  local over = ARGV[11] == '1' and lease and ulid_ms(lease.leaseID) or 0
+  local over = 0
+  if ARGV[11] == '1' then
+    over = math.max(lease and ulid_ms(lease.leaseID) or 0, tonumber(ARGV[12]))
+    over = math.min(over, now_ms + tonumber(ARGV[13]))
+  end
   local lifetime = math.max(tonumber(ARGV[8]), over - now_ms)
   local worker = instance or lease and lease.workerID or ''
   redis.call('SET', KEYS[6], whole(over) .. ' ' .. worker, 'PX', whole(lifetime))
