@@ -152,7 +152,8 @@ class Execution:
         """Extend the worker's lease, for a gateway that cannot as it has lost the store.
 
         When the store does not do it here either, the lease goes on as it is: for that long
-        the request is given to nobody else.
+        the request is given to nobody else. One of a worker that the request was taken from
+        does not.
         """
         timing = self._parts.timing
         asked = trio.current_time()
@@ -170,6 +171,10 @@ class Execution:
             return LeaseAnswer(in_progress=False)
         if result is not None:
             return LeaseAnswer(in_progress=True, lease_id=result.lease_id or "")
+        if not self._with_worker:  # it is being routed
+            return LeaseAnswer(in_progress=False)
+        if self._held is not None and self._held.instance_id != request.instance_id:
+            return LeaseAnswer(in_progress=True)  # it was this worker's before
         self._vouched_until = max(self._vouched_until, asked + timing.lease)
         return LeaseAnswer(in_progress=True, lease_id=request.lease_id)
 
@@ -392,6 +397,7 @@ class Execution:
                 break
             now = trio.current_time()
             if now >= too_long:
+                self._abandoned = True
                 raise SyscodeError(
                     Syscode.REQUEST_TOO_LONG, f"no reply within {timing.longest_function:g} s"
                 )

@@ -93,8 +93,9 @@ class ExecutorStreams:
         """Have the executor that waits for a request extend its lease, or vouch for it.
 
         Which one that is the state store knows, which cannot be asked: all are asked. Who has
-        asked the store is right at once; who vouches, once nobody else has said otherwise, as
-        more than one executor may wait for the request.
+        asked the store, or has given the request to another worker, is right at once; who
+        vouches, once nobody else has said otherwise, as more than one executor may wait for
+        the request.
 
         Args:
             timeout: seconds.
@@ -114,10 +115,10 @@ class ExecutorStreams:
                 async def ask(session: _Session) -> None:
                     nonlocal found
                     answer = await session.extend_lease(written)
-                    from_store = answer.lease_id != request.lease_id
-                    if answer.in_progress and (from_store or found is None):
+                    decides = answer.lease_id != request.lease_id
+                    if answer.in_progress and (decides or found is None):
                         found = answer
-                        if from_store:
+                        if decides:
                             scope.cancel()
 
                 for sessions in self._sessions.values():

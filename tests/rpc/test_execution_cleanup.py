@@ -122,6 +122,14 @@ async def test_an_expired_request_of_another_executor_is_completed(
         assert rig.store.routing.completed == [(REQUEST_ID, None)]
 
 
+async def test_a_request_of_another_executor_that_takes_too_long_is_completed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(AlreadyLeased("lease-x"), timing=Timing(longest_function=60)) as rig:
+        assert await failing(rig) == Syscode.REQUEST_TOO_LONG
+        assert rig.store.routing.completed == [(REQUEST_ID, None)]
+
+
 async def test_a_fresh_request_without_route_fails_and_completes_nothing(
     autojump_clock: MockClock,
 ) -> None:

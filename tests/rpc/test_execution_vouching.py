@@ -1,5 +1,7 @@
 """An executor extends a worker's lease for a gateway that has lost the store."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -8,7 +10,7 @@ from connect.errors import ConnectError, StoreUnavailable, Syscode, SyscodeError
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.frames import LeaseAnswer
 from connect.state.commands import CommandError
-from connect.state.store import ExtendOutcome, ExtendResult, LeaseState
+from connect.state.store import AlreadyLeased, ExtendOutcome, ExtendResult, LeaseState
 from tests.rpc.fakes import ENV, NOW, REQUEST_ID, Rig, execute_with_reply, open_rig, request, route
 
 ASKED = pb.ExtendLeaseRequest(
@@ -50,6 +52,32 @@ async def test_what_the_store_cannot_extend_goes_on_as_it_is(
 ) -> None:
     async with open_rig(route()) as rig:
         rig.store.leases.extension = error
+        assert await _answer(rig) == LeaseAnswer(in_progress=True, lease_id="lease-1")
+
+
+async def test_no_lease_goes_on_for_a_worker_that_does_not_have_the_request(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.leases.extension = StoreUnavailable("down")
+        before = replace(ASKED, instance_id="worker-that-had-it-before")
+        assert await _answer(rig, before) == LeaseAnswer(in_progress=True, lease_id="")
+
+
+async def test_no_lease_goes_on_before_it_is_known_who_has_the_request(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(route()) as rig:
+        rig.store.leases.extension = StoreUnavailable("down")
+        rig.store.routing.delay = 3  # it may come to another worker
+        assert await _answer(rig) == LeaseAnswer(in_progress=False)
+
+
+async def test_the_lease_of_a_request_that_another_executor_routed_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(AlreadyLeased("lease-1")) as rig:
+        rig.store.leases.extension = StoreUnavailable("down")
         assert await _answer(rig) == LeaseAnswer(in_progress=True, lease_id="lease-1")
 
 
