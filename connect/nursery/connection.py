@@ -7,6 +7,7 @@ state is cleaned up, shielded, with deadlines; see `connect.nursery.closing`.
 """
 
 import logging
+import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -119,7 +120,7 @@ class Connection:
         self._status_due = False
         self._writing_status = False
         self._in_flight: dict[str, float] = {}
-        self._vouched: set[str] = set()
+        self._vouched: dict[str, float] = {}
         self._extending: dict[str, trio.Lock] = {}
         self._told: frozenset[str] = frozenset()
         self._note(m.Phase.HANDSHAKING, m.PhaseReason.SOCKET_ACCEPTED)
@@ -237,7 +238,7 @@ class Connection:
             if pending.in_doubt:
                 raise ForwardInDoubt("the request was sent, and its ack did not come")
             if vouched and self.runs(request_id):
-                self._vouched.add(request_id)
+                self.vouch(request_id, -math.inf)
             return bool(pending.success)
         return False
 
@@ -292,9 +293,16 @@ class Connection:
             if not lock.locked():
                 self._extending.pop(request_id, None)
 
-    def vouched(self, request_id: str) -> bool:
-        """Whether the executor of a request answers for its lease when the store cannot."""
-        return request_id in self._vouched
+    def vouch(self, request_id: str, until: float) -> None:
+        """Note that its executor answers for a lease when the store cannot, and did until then."""
+        self._vouched[request_id] = max(until, self._vouched.get(request_id, until))
+
+    def vouched_until(self, request_id: str) -> float | None:
+        """Return until when its executor has answered for a lease, on the Trio clock.
+
+        None if it does not answer for leases, as far as this connection has seen.
+        """
+        return self._vouched.get(request_id)
 
     def touch_in_flight(self, request_id: str) -> None:
         """Note that the worker runs the request, for as long as its lease lasts."""
@@ -304,7 +312,7 @@ class Connection:
     def forget_in_flight(self, request_id: str) -> None:
         """Note that the worker no longer runs the request."""
         self._in_flight.pop(request_id, None)
-        self._vouched.discard(request_id)
+        self._vouched.pop(request_id, None)
         if not self._in_flight:
             self.changed.set()
 

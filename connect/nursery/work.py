@@ -99,6 +99,7 @@ async def _extend(connection: Connection, fields: ExtendLeaseFields) -> tuple[st
             raise
     if services.executors is None:
         raise StoreUnavailable("the state store does not answer in time")
+    asked = trio.current_time()
     lease_id = await services.executors.extend_lease(
         pb.ExtendLeaseRequest(
             env_id=joined.env_id,
@@ -109,15 +110,23 @@ async def _extend(connection: Connection, fields: ExtendLeaseFields) -> tuple[st
         ),
         timeout=_ANSWERED_WITHIN * timing.extend_lease,
     )
-    return lease_id, "by_executor" if lease_id else "refused_by_executor"
+    if lease_id is None:
+        return None, "refused_by_executor"
+    connection.vouch(fields.request_id, asked + timing.lease)
+    return lease_id, "by_executor"
 
 
 def _must_stop(connection: Connection, fields: ExtendLeaseFields) -> bool:
-    """Whether the worker must be told to stop, since its lease ends before it asks again."""
+    """Whether the worker must be told to stop, since its lease ends before it asks again.
+
+    The lease id tells when that is by the store; what was vouched for since lasts longer.
+    """
     services = connection.services
-    end = ULID.from_str(fields.lease_id).milliseconds / 1000
-    left = end - services.now()
-    return (
-        connection.vouched(fields.request_id)
-        and left <= _REFUSED_BEFORE_END * services.settings.timing.extend_lease
+    vouched_until = connection.vouched_until(fields.request_id)
+    if vouched_until is None:
+        return False
+    left = max(
+        ULID.from_str(fields.lease_id).milliseconds / 1000 - services.now(),
+        vouched_until - trio.current_time(),
     )
+    return left <= _REFUSED_BEFORE_END * services.settings.timing.extend_lease

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 from trio.testing import MockClock
 from ulid import ULID
@@ -121,6 +122,44 @@ async def test_a_worker_that_nobody_answers_for_is_stopped_before_its_lease_ends
     async with running(vouched=True) as (_, worker):
         end = trio.current_time() + 7.5
         await ask(worker, lease_id(7.5))
+        assert await told(worker) is None
+        assert trio.current_time() < end
+
+
+async def vouch(rig: Rig, worker: Peer, lease: str, seconds: float) -> None:
+    """Have the executor vouch for a lease for so long, and answer no more."""
+    silence, rig.vouchers.answer = rig.vouchers.answer, lease
+    end = trio.current_time() + seconds
+    while trio.current_time() < end:
+        await ask(worker, lease)
+        assert await told(worker) == lease
+        await trio.sleep(INTERVAL)
+    rig.vouchers.answer = silence
+
+
+async def test_what_was_vouched_for_outlasts_a_question_without_an_answer(
+    autojump_clock: MockClock,
+) -> None:
+    """The lease id says when the lease ended by the store, which is long ago."""
+    async with running(vouched=True) as (rig, worker):
+        held = lease_id(15)
+        await vouch(rig, worker, held, 30)
+        await ask(worker, held)
+        assert await silent(worker, INTERVAL)
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+async def test_a_worker_is_stopped_before_what_was_vouched_for_ends(
+    vouched: bool, autojump_clock: MockClock
+) -> None:
+    """Also where the request was forwarded over another connection."""
+    async with running(vouched=vouched) as (rig, worker):
+        held = lease_id(15)
+        await vouch(rig, worker, held, 30)
+        end = trio.current_time() - INTERVAL + LEASE
+        await ask(worker, held)
+        assert await silent(worker, INTERVAL)
+        await ask(worker, held)
         assert await told(worker) is None
         assert trio.current_time() < end
 
