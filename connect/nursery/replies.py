@@ -158,7 +158,7 @@ class ReplyKeeper:
         if not self._kept:
             self._filled = trio.Event()
             self._emptied.set()
-        pushes.start_soon(self._settle, kept.connection, kept.reply, saved, kept.times)
+        pushes.start_soon(self._settle_kept, kept, saved)
 
     def _keep_again(self, connection: Connection, reply: ReplyReceived) -> bool:
         """Whether the request's reply is kept already; it is acknowledged over this one."""
@@ -223,14 +223,26 @@ class ReplyKeeper:
             return None
 
     async def _settle(
-        self,
-        connection: Connection,
-        reply: ReplyReceived,
-        saved: SavedResponse | None,
-        times: int = 1,
+        self, connection: Connection, reply: ReplyReceived, saved: SavedResponse | None
     ) -> None:
         if saved is None:
             return
+        self._acknowledge(connection, reply, saved, times=1)
+        # What is stored is the first one; whoever waits has been told of that.
+        if saved.first:
+            await self._tell(connection, reply, saved)
+
+    async def _settle_kept(self, kept: _Kept, saved: SavedResponse | None) -> None:
+        if saved is None:
+            return
+        self._acknowledge(kept.connection, kept.reply, saved, times=kept.times)
+        # It may be stored since a save that was not answered, and nobody been told of it.
+        if saved.refused is None:
+            await self._tell(kept.connection, kept.reply, saved)
+
+    def _acknowledge(
+        self, connection: Connection, reply: ReplyReceived, saved: SavedResponse, *, times: int
+    ) -> None:
         services = self._services
         request_id = reply.fields.request_id
         if saved.refused is not None:
@@ -245,9 +257,15 @@ class ReplyKeeper:
         ack = Send(encode_message(_REPLY_ACK, encode_reply_ack(request_id)))
         connection.apply((ack,) * times)
         connection.forget_in_flight(request_id)
+
+    async def _tell(
+        self, connection: Connection, reply: ReplyReceived, saved: SavedResponse
+    ) -> None:
+        """Push a reply to the executor that the lease names, if any."""
+        services = self._services
+        request_id = reply.fields.request_id
         lease = saved.lease
-        # What is stored is the first one; whoever waits has been told of that.
-        if not saved.first or lease is None or not lease.executor_host:
+        if lease is None or not lease.executor_host:
             return
         port = lease.executor_port or DEFAULT_EXECUTOR_PORT
         told = False

@@ -93,7 +93,11 @@ class Outage:
                 raise CommandError("NOPERM this user has no permissions to run the command")
             if self._outage.broken:
                 raise RuntimeError("broken for the test")
-            return await method(*args, **kwargs)
+            result = await method(*args, **kwargs)
+            if name in self._outage.unanswered:
+                self._outage.unanswered.remove(name)
+                raise StoreUnavailable("the answer got lost for the test")
+            return result
 
         return call
 
@@ -106,6 +110,7 @@ class Outages:
         unreachable_since: what the store says of its connection; it fails only when `down`.
         delay: seconds that every call takes, failing or not.
         refused: the methods that the store refuses to carry out.
+        unanswered: the methods whose next call takes effect, and gets no answer.
         calls: the methods called.
     """
 
@@ -113,6 +118,7 @@ class Outages:
     unreachable_since: float | None = None
     broken: bool = False
     refused: set[str] = field(default_factory=set)
+    unanswered: set[str] = field(default_factory=set)
     delay: float = 0.0
     fail_at: tuple[str, int] = ("", 0)
     calls: list[str] = field(default_factory=list)
