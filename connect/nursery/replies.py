@@ -11,6 +11,7 @@ import trio
 
 from connect.errors import ConnectError, StoreUnavailable
 from connect.nursery.connection import Connection
+from connect.nursery.health import StoreAway
 from connect.nursery.pushes import Pushes
 from connect.nursery.services import Services
 from connect.protocol.envelope import encode_message, encode_reply_ack
@@ -141,12 +142,16 @@ class ReplyKeeper:
     async def _retry(self, key: tuple[str, str], kept: _Kept, pushes: trio.Nursery) -> None:
         try:
             saved = await self._save(kept.connection, kept.reply, running=kept.running)
-        except StoreUnavailable:
+        except StoreAway:
             return
         except ConnectError as error:
+            # One that is refused, or cannot be saved in time, holds up no others.
+            self._kept[key] = self._kept.pop(key)
             patience = self._services.settings.timing.store_outage
-            if trio.current_time() - kept.since < patience:
-                self._kept[key] = self._kept.pop(key)  # one that is refused holds up no others
+            if (
+                isinstance(error, StoreUnavailable)
+                or trio.current_time() - kept.since < patience
+            ):  # fmt: skip
                 return
             self._services.metrics.replies.labels("not_saved").inc()
             kept.connection.log.error(
