@@ -7,7 +7,6 @@ state is cleaned up, shielded, with deadlines; see `connect.nursery.closing`.
 """
 
 import logging
-import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from connect.nursery.forwards import Forwards
 from connect.nursery.handshake import Joined
 from connect.nursery.health import StoreAway
 from connect.nursery.outbox import Outbox
+from connect.nursery.running import RunningRequest
 from connect.nursery.services import Services
 from connect.nursery.slots import StoreSlots
 from connect.nursery.stream import WorkerStream
@@ -119,8 +119,7 @@ class Connection:
         self._nursery: trio.Nursery | None = None
         self._status_due = False
         self._writing_status = False
-        self._in_flight: dict[str, float] = {}
-        self._vouched: dict[str, float] = {}
+        self._in_flight: dict[str, RunningRequest] = {}
         self._extending: dict[str, trio.Lock] = {}
         self._told: frozenset[str] = frozenset()
         self._note(m.Phase.HANDSHAKING, m.PhaseReason.SOCKET_ACCEPTED)
@@ -202,14 +201,15 @@ class Connection:
 
     # Forwarding
 
-    async def forward(self, request_id: str, request: bytes, *, vouched: bool = False) -> bool:
+    async def forward(self, request_id: str, request: bytes, *, vouched: str | None = None) -> bool:
         """Send a request to the worker and wait for its ack.
 
         Args:
             request_id: the request's id; a second Forward of one that is on its way
                 waits for the same ack.
             request: GatewayExecutorRequestData, passed on unopened.
-            vouched: whether its executor answers for its lease when the store cannot.
+            vouched: the lease that its executor answers for when the store cannot; None if
+                it does not.
 
         Returns:
             True once the worker has acked. False if the connection takes no requests,
@@ -237,8 +237,9 @@ class Connection:
                 self.forwards.leave(request_id, pending)
             if pending.in_doubt:
                 raise ForwardInDoubt("the request was sent, and its ack did not come")
-            if vouched and self.runs(request_id):
-                self.vouch(request_id, -math.inf)
+            if vouched is not None and (running := self.running(request_id)):
+                running.lease_id = vouched
+                running.vouch()
             return bool(pending.success)
         return False
 
@@ -279,8 +280,12 @@ class Connection:
 
     def runs(self, request_id: str) -> bool:
         """Whether the worker has acked the request, and may still run it."""
-        end = self._in_flight.get(request_id)
-        return end is not None and self._may_last(end)
+        running = self._in_flight.get(request_id)
+        return running is not None and self._may_last(running)
+
+    def running(self, request_id: str) -> RunningRequest | None:
+        """Return what is known of a request that the worker runs, or has lost lately."""
+        return self._in_flight.get(request_id)
 
     @asynccontextmanager
     async def extending(self, request_id: str) -> AsyncIterator[None]:
@@ -293,39 +298,32 @@ class Connection:
             if not lock.locked():
                 self._extending.pop(request_id, None)
 
-    def vouch(self, request_id: str, until: float) -> None:
-        """Note that its executor answers for a lease when the store cannot, and did until then."""
-        self._vouched[request_id] = max(until, self._vouched.get(request_id, until))
-
-    def vouched_until(self, request_id: str) -> float | None:
-        """Return until when its executor has answered for a lease, on the Trio clock.
-
-        None if it does not answer for leases, as far as this connection has seen.
-        """
-        return self._vouched.get(request_id)
-
-    def touch_in_flight(self, request_id: str) -> None:
+    def touch_in_flight(self, request_id: str) -> RunningRequest:
         """Note that the worker runs the request, for as long as its lease lasts."""
-        timing = self.services.settings.timing
-        self._in_flight[request_id] = trio.current_time() + timing.lease + timing.lease_grace
+        now, timing = trio.current_time(), self.services.settings.timing
+        running = self._in_flight.get(request_id)
+        if running is None:
+            running = self._in_flight[request_id] = RunningRequest(now, now)
+        running.asked, running.until = now, now + timing.lease + timing.lease_grace
+        return running
 
     def forget_in_flight(self, request_id: str) -> None:
         """Note that the worker no longer runs the request."""
         self._in_flight.pop(request_id, None)
-        self._vouched.pop(request_id, None)
         if not self._in_flight:
             self.changed.set()
 
     def _forget_lost_requests(self) -> None:
         """Drop requests whose lease must be over: the worker lost them."""
-        for request_id in [r for r, end in self._in_flight.items() if not self._may_last(end)]:
+        lost = [id_ for id_, running in self._in_flight.items() if not self._may_last(running)]
+        for request_id in lost:
             self.forget_in_flight(request_id)
 
-    def _may_last(self, end: float) -> bool:
-        """Whether a lease that was to end then may be live: without the store, none is extended."""
+    def _may_last(self, running: RunningRequest) -> bool:
+        """Whether its lease may be live: without the store, none is known to end."""
         now, health = trio.current_time(), self.services.health
         return (
-            end >= now
+            running.until >= now
             or health.away
             or now < health.returned_at + self.services.settings.timing.lease
         )

@@ -267,7 +267,7 @@ class Gateway:
         )
 
     async def forward(
-        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool = False
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: str | None = None
     ) -> bool:
         """Forward a request to the worker behind a connection; see `Connection.forward`."""
         connection = self.table.get(connection_id)

@@ -14,6 +14,7 @@ from connect.nursery.connection import Connection
 from connect.nursery.health import StoreAway
 from connect.nursery.pushes import Pushes
 from connect.nursery.services import Services
+from connect.nursery.work import extend_replied
 from connect.protocol.envelope import encode_message, encode_reply_ack
 from connect.protocol.machine import ReplyReceived, Send
 from connect.protocol.messages.connect import v1 as pb
@@ -111,6 +112,7 @@ class ReplyKeeper:
         """Save what is kept as soon as the store takes it; runs until cancelled."""
         health = self._services.health
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._extend_leases)
             pause = _RETRY_MIN
             while True:
                 await self._filled.wait()
@@ -126,6 +128,16 @@ class ReplyKeeper:
                 else:
                     await trio.sleep(pause)
                     pause = min(2 * pause, _RETRY_MAX)
+
+    async def _extend_leases(self) -> None:
+        """Extend the leases of those whose replies are kept, or they would be run again."""
+        while True:
+            await self._filled.wait()
+            await trio.sleep(self._services.settings.timing.extend_lease)
+            async with trio.open_nursery() as nursery:
+                for kept in tuple(self._kept.values()):
+                    request_id = kept.reply.fields.request_id
+                    nursery.start_soon(extend_replied, kept.connection, request_id)
 
     async def wait_saved(self) -> None:
         """Return once no reply is on its way into the store; some may be kept."""

@@ -1,5 +1,7 @@
 """What a connection's lease extensions do to the state store, or to executors without it."""
 
+from typing import NamedTuple
+
 import trio
 from ulid import ULID
 
@@ -9,7 +11,7 @@ from connect.protocol.envelope import ExtendLeaseFields, encode_extend_ack, enco
 from connect.protocol.machine import ExtendLease, Send
 from connect.protocol.messages.connect import v1 as pb
 
-__all__ = ["extend_lease"]
+__all__ = ["extend_lease", "extend_replied"]
 
 _EXTEND_ACK = int(pb.GatewayMessageType.WORKER_REQUEST_EXTEND_LEASE_ACK)
 
@@ -21,6 +23,23 @@ _ANSWERED_WITHIN = 0.5
 # With so many intervals left it is refused, so that the worker has stopped when it ends. A
 # worker asks at least once between the second last and the last.
 _REFUSED_BEFORE_END = 2.0
+
+# So many intervals after it last asked, a worker that has replied asks no more.
+_LEFT_TO_WORKER = 1.5
+
+
+class _Extension(NamedTuple):
+    """What became of a lease.
+
+    Attributes:
+        lease_id: the one to hold from now on; None if the lease is lost.
+        outcome: as it is counted.
+        vouched_until: until when an executor answers for it, on the Trio clock, if one does.
+    """
+
+    lease_id: str | None
+    outcome: str
+    vouched_until: float | None = None
 
 
 async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
@@ -41,7 +60,7 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
     fields = extend.fields
     try:
         async with connection.extending(fields.request_id):
-            lease_id, outcome = await _extend(connection, fields)
+            extension = await _extend(connection, fields.request_id, fields.lease_id)
     except ConnectError as error:
         services.metrics.store_failures.labels("extend_lease").inc()
         if not _must_stop(connection, fields):
@@ -49,31 +68,72 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
                 connection.log, "lease not extended", error, request_id=fields.request_id
             )
             return
-        lease_id, outcome = None, "nobody_answers"
+        extension = _Extension(None, "nobody_answers")
     except Exception:  # the last resort: the worker asks again
         connection.log.exception("lease not extended", request_id=fields.request_id)
         return
     finally:
         connection.store_slots.release(0)
-    services.metrics.lease_extensions.labels(outcome).inc()
-    if lease_id is None:
-        connection.forget_in_flight(fields.request_id)
-        connection.log.info("lease refused", request_id=fields.request_id, outcome=outcome)
-    else:
+    if extension.lease_id is not None:
         connection.touch_in_flight(fields.request_id)
+    _note(connection, fields.request_id, extension)
     ack = encode_extend_ack(
         fields.request_id,
         fields.account_id,
         fields.env_id,
         fields.app_id,
         fields.function_slug,
-        lease_id,
+        extension.lease_id,
     )
     connection.apply((Send(encode_message(_EXTEND_ACK, ack)),))
 
 
-async def _extend(connection: Connection, fields: ExtendLeaseFields) -> tuple[str | None, str]:
-    """Return the lease id to hold from now on, if any, and what became of the lease.
+async def extend_replied(connection: Connection, request_id: str) -> None:
+    """Extend the lease of a request whose reply waits to be saved, in its worker's place.
+
+    Nobody else gets the request meanwhile: the official SDKs extend no lease any more once
+    they have replied. A worker that goes on asking, as ours does, is left to do so.
+    Nothing is done about a lease that this connection has not seen, or that is lost.
+
+    Cancelled, the lease may be extended.
+    """
+    interval = connection.services.settings.timing.extend_lease
+    try:
+        async with connection.extending(request_id):
+            running = connection.running(request_id)
+            if running is None or not running.lease_id:
+                return
+            if trio.current_time() < running.asked + _LEFT_TO_WORKER * interval:
+                return
+            extension = await _extend(connection, request_id, running.lease_id)
+    except ConnectError as error:  # asked again after an interval
+        connection.log.debug("lease not extended", request_id=request_id, error=str(error))
+        return
+    except Exception:  # the last resort: one lease is not extended
+        connection.log.exception("lease not extended", request_id=request_id)
+        return
+    _note(connection, request_id, extension)
+
+
+def _note(connection: Connection, request_id: str, extension: _Extension) -> None:
+    services = connection.services
+    services.metrics.lease_extensions.labels(extension.outcome).inc()
+    if extension.lease_id is None:
+        connection.forget_in_flight(request_id)
+        connection.log.info("lease refused", request_id=request_id, outcome=extension.outcome)
+        return
+    running = connection.running(request_id)
+    if running is None:  # its reply was saved meanwhile
+        return
+    timing = services.settings.timing
+    running.lease_id = extension.lease_id
+    running.until = trio.current_time() + timing.lease + timing.lease_grace
+    if extension.vouched_until is not None:
+        running.vouch(extension.vouched_until)
+
+
+async def _extend(connection: Connection, request_id: str, lease_id: str) -> _Extension:
+    """Have a lease extended, by the store or an executor.
 
     Raises:
         ConnectError: neither the store nor an executor answers for the lease.
@@ -87,33 +147,32 @@ async def _extend(connection: Connection, fields: ExtendLeaseFields) -> tuple[st
         with trio.move_on_after(_STORED_WITHIN * timing.extend_lease), services.health.attempt():
             result = await services.store.leases.extend(
                 joined.env_id,
-                fields.request_id,
-                lease_id=fields.lease_id,
+                request_id,
+                lease_id=lease_id,
                 instance_id=instance_id,
                 seconds=timing.lease,
                 limited=joined.limited,
             )
-            return result.lease_id, result.outcome.name.lower()
+            return _Extension(result.lease_id, result.outcome.name.lower())
     except ConnectError:  # no answer, or a refusal
         if services.executors is None:
             raise
     if services.executors is None:
         raise StoreUnavailable("the state store does not answer in time")
     asked = trio.current_time()
-    lease_id = await services.executors.extend_lease(
+    new_lease_id = await services.executors.extend_lease(
         pb.ExtendLeaseRequest(
             env_id=joined.env_id,
-            request_id=fields.request_id,
-            lease_id=fields.lease_id,
+            request_id=request_id,
+            lease_id=lease_id,
             instance_id=instance_id,
             limited=joined.limited,
         ),
         timeout=_ANSWERED_WITHIN * timing.extend_lease,
     )
-    if lease_id is None:
-        return None, "refused_by_executor"
-    connection.vouch(fields.request_id, asked + timing.lease)
-    return lease_id, "by_executor"
+    if new_lease_id is None:
+        return _Extension(None, "refused_by_executor")
+    return _Extension(new_lease_id, "by_executor", asked + timing.lease)
 
 
 def _must_stop(connection: Connection, fields: ExtendLeaseFields) -> bool:
@@ -122,11 +181,11 @@ def _must_stop(connection: Connection, fields: ExtendLeaseFields) -> bool:
     The lease id tells when that is by the store; what was vouched for since lasts longer.
     """
     services = connection.services
-    vouched_until = connection.vouched_until(fields.request_id)
-    if vouched_until is None:
+    running = connection.running(fields.request_id)
+    if running is None or running.vouched_until is None:
         return False
     left = max(
         ULID.from_str(fields.lease_id).milliseconds / 1000 - services.now(),
-        vouched_until - trio.current_time(),
+        running.vouched_until - trio.current_time(),
     )
     return left <= _REFUSED_BEFORE_END * services.settings.timing.extend_lease

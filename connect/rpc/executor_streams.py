@@ -308,9 +308,11 @@ class _Session:
 
     async def _try_forward(self, connection_id: str, request: bytes) -> bool:
         try:
-            request_id = read_request(request).request_id
-            _check_id("data.request_id", request_id)
-            return await self._forwarder.forward(connection_id, request_id, request, vouched=True)
+            fields = read_request(request)
+            _check_id("data.request_id", fields.request_id)
+            return await self._forwarder.forward(
+                connection_id, fields.request_id, request, vouched=fields.lease_id
+            )
         except RpcError:
             raise
         except MalformedMessage as error:

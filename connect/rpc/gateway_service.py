@@ -15,14 +15,14 @@ class Forwarder(Protocol):
     """Hands requests to the connections of this gateway."""
 
     async def forward(
-        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: str | None
     ) -> bool:
         """Send the request to the connection's worker and wait for the acknowledgement.
 
         Args:
             request: a serialized GatewayExecutorRequestData, to be passed on unopened.
-            vouched: whether its executor answers for its lease when the state store cannot,
-                as ours do on their streams.
+            vouched: the lease that its executor answers for when the state store cannot, as
+                ours do on their streams; None if it does not.
 
         Returns:
             Whether the worker acknowledged it (Connect protocol, section 4).
@@ -45,15 +45,16 @@ def gateway_handlers(forwarder: Forwarder) -> dict[str, RpcHandler]:
 
     async def forward(data: bytes) -> bytes:
         connection_id, request, tell_doubt = decode_forward(data)
-        request_id = read_request(request).request_id
+        fields = read_request(request)
         if not connection_id:
             raise RpcError(RpcStatus.INVALID_ARGUMENT, "connectionID is empty")
-        if not request_id:
+        if not fields.request_id:
             raise RpcError(RpcStatus.INVALID_ARGUMENT, "data.request_id is empty")
+        # Executors that ask for a doubt to be told are ours.
+        vouched = fields.lease_id if tell_doubt else None
         try:
             return encode_success(
-                # Executors that ask for a doubt to be told are ours.
-                await forwarder.forward(connection_id, request_id, request, vouched=tell_doubt)
+                await forwarder.forward(connection_id, fields.request_id, request, vouched=vouched)
             )
         except ForwardInDoubt as error:
             if tell_doubt:

@@ -44,8 +44,9 @@ async def running(*, vouched: bool) -> AsyncIterator[tuple[Rig, Peer]]:
         worker = await rig.worker()
 
         async def forward() -> None:
+            lease = lease_id(LEASE) if vouched else None
             request = request_bytes("r1")
-            assert await rig.gateway.forward(worker.connection_id, "r1", request, vouched=vouched)
+            assert await rig.gateway.forward(worker.connection_id, "r1", request, vouched=lease)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(forward)

@@ -44,11 +44,11 @@ class Worker:
 
     act: Callable[[str, bytes], Awaitable[bool]] = accept
     forwarded: list[tuple[str, str, bytes]] = field(default_factory=list)
-    vouched: list[bool] = field(default_factory=list)
+    vouched: list[str | None] = field(default_factory=list)
     cancelled: trio.Event = field(default_factory=trio.Event)
 
     async def forward(
-        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: str | None
     ) -> bool:
         self.vouched.append(vouched)
         self.forwarded.append((connection_id, request_id, request))

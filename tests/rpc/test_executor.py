@@ -187,7 +187,7 @@ class AcknowledgingGateway:
         self.acknowledged = trio.Event()
 
     async def forward(
-        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: str | None
     ) -> bool:
         fields = read_request(request)
         assert (connection_id, fields.lease_id) == ("conn-1", "lease-1")

@@ -43,8 +43,9 @@ class Executors:
 
     async def forward(self, connection_id: str, request: bytes) -> bool:
         self.forwarded += 1
+        fields = read_request(request)
         return await self.rig.gateway.forward(
-            connection_id, read_request(request).request_id, request
+            connection_id, fields.request_id, request, vouched=fields.lease_id
         )
 
     @asynccontextmanager
@@ -288,3 +289,35 @@ async def test_a_reply_after_the_request_is_over_is_nobodys(autojump_clock: Mock
         await worker.reply("r1")
         assert await acks(worker) == ["r1"]
         assert await keys(executors.rig) == before
+
+
+@LIMITS
+async def test_a_reply_at_a_gateway_without_redis_is_waited_for(
+    limit: int | None, autojump_clock: MockClock
+) -> None:
+    """Its worker extends the lease no more, as it has replied: the official SDKs do so."""
+    async with open_rig() as rig:
+        worker = await rig.worker(max_worker_concurrency=limit)
+        rig.nursery.start_soon(worker.keep_alive)
+        executors = Executors(rig)
+        async with executors.open() as executor, trio.open_nursery() as nursery:
+            results = []
+
+            async def execute() -> None:
+                results.append((await executor.execute(await executors.request())).body)
+
+            async def extend(request: pb.ExtendLeaseRequest, *, timeout: float) -> str | None:
+                answer = await executor.extend_lease(request)
+                return answer.lease_id or None
+
+            rig.vouchers.extend_lease = extend  # type: ignore[method-assign] # asks the executor
+            nursery.start_soon(execute)
+            await worker.take_request()
+            await worker.ack("r1")
+            await wait_all_tasks_blocked()
+            rig.outages.down = True
+            await worker.reply("r1", b'"done"')
+            await trio.sleep(90)
+            assert results == []
+            rig.outages.down = False
+        assert (results, executors.forwarded) == ([b'"done"'], 1)

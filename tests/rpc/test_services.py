@@ -19,7 +19,7 @@ class Worker:
         self.forwarded: list[tuple[str, str, bytes]] = []
 
     async def forward(
-        self, connection_id: str, request_id: str, request: bytes, *, vouched: bool
+        self, connection_id: str, request_id: str, request: bytes, *, vouched: str | None
     ) -> bool:
         self.forwarded.append((connection_id, request_id, request))
         if isinstance(self.accepts, ForwardInDoubt):

@@ -180,7 +180,7 @@ async def test_the_gateway_is_told_that_executors_with_streams_answer_for_leases
     worker = Worker()
     async with open_both(worker) as (gateway, executor):
         await executor.forward(gateway)
-        assert worker.vouched[-1]
+        assert worker.vouched[-1] is not None
 
 
 # Forwards
