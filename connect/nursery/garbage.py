@@ -51,6 +51,9 @@ async def collect_garbage(services: Services, office: GarbageOffice, collect: Co
         except ConnectError as error:
             outcome = "failed"
             services.log.warning("garbage not collected", error=str(error))
+        except Exception:  # the last resort: one pass fails, not the gateway
+            outcome = "failed"
+            services.log.exception("unforeseen failure while collecting garbage")
         services.metrics.garbage_collections.labels(outcome).inc()
 
 

@@ -226,18 +226,23 @@ class _Pass:
                 listed = keys.group_gateways(env_id, app_id, group_hash)
                 async for gateways in self._pages("SSCAN", listed):
                     for gateway in gateways:
-                        await self._collect_place(app_id, group_hash, gateway.decode())
+                        await self._collect_place(app_id, group_hash, gateway)
                 self.report.groups += await self._collect_group(group_hash, app_id)
         await self._run(_APP, app_id, more_keys=(keys.app(env_id, app_id),))
 
-    async def _collect_place(self, app_id: str, group_hash: str, gateway_id: str) -> None:
+    async def _collect_place(self, app_id: str, group_hash: str, gateway: bytes) -> None:
         keys, env_id = self._keys, self._env_id
+        place = app_id, group_hash, gateway
+        # An id that others wrote need not be UTF-8: it goes back as it came.
+        gateway_id = gateway.decode(errors="surrogateescape")
+        listed_for_nothing = True
         for name in (keys.ready, keys.full, keys.draining):
-            place = name(env_id, app_id, group_hash, gateway_id)
-            async for page in self._pages("ZSCAN", place):
-                self.report.index_entries += await self._run(
-                    _PLACE, app_id, group_hash, gateway_id, *page[::2]
-                )
+            key = name(env_id, app_id, group_hash, gateway_id).encode(errors="surrogateescape")
+            async for page in self._pages("ZSCAN", key):
+                listed_for_nothing = False
+                self.report.index_entries += await self._run(_PLACE, *place, *page[::2])
+        if listed_for_nothing:
+            await self._run(_PLACE, *place)
 
     async def _collect_group(self, group_hash: str, app_id: str) -> bool:
         """Remove a group without connections, and return whether it is one."""
@@ -269,7 +274,7 @@ class _Pass:
         )
         return result
 
-    def _pages(self, scan: str, key: str, *, count: int = _PAGE) -> "_Pages":
+    def _pages(self, scan: str, key: str | bytes, *, count: int = _PAGE) -> "_Pages":
         return _Pages(self._commands, self._between_pages, scan, key, count)
 
 
@@ -284,7 +289,7 @@ class _Pages:
         commands: Commands,
         between_pages: Callable[[], Awaitable[None]],
         scan: str,
-        key: str,
+        key: str | bytes,
         count: int,
     ) -> None:
         self._commands = commands

@@ -85,7 +85,11 @@ class _Fields:
     @classmethod
     def parse(cls, kind: str, value: bytes | str) -> "_Fields":
         try:
-            fields = json.loads(value)
+            text = value if isinstance(value, str) else value.decode()
+            fields = json.loads(text)
+            if "\\ud" in text or "\\uD" in text:
+                # Half of a surrogate pair is no text, and can be the name of no key.
+                json.dumps(fields, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise BadRecord(kind, f"not JSON ({error})") from error
         if not isinstance(fields, dict):

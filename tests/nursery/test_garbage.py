@@ -110,6 +110,23 @@ async def test_a_store_that_is_away_leaves_the_garbage_to_the_next_time(
         assert (outcome(rig, "failed"), outcome(rig, "done")) == (1, 1)
 
 
+async def test_a_pass_that_fails_unforeseen_leaves_the_gateway_and_the_next_pass(
+    autojump_clock: MockClock,
+) -> None:
+    failures = [ValueError("unforeseen")]
+
+    async def make_pass(between_pages: Callable[[], Awaitable[None]]) -> CollectionReport:
+        await between_pages()
+        if failures:
+            raise failures.pop()
+        return CollectionReport()
+
+    async with open_rig() as rig:
+        rig.nursery.start_soon(collect_garbage, rig.services, Office(), make_pass)
+        await trio.sleep(2300)
+        assert (outcome(rig, "failed"), outcome(rig, "done")) == (1, 1)
+
+
 async def test_what_was_removed_is_counted(autojump_clock: MockClock) -> None:
     report = CollectionReport(connections=2, gateways=1, groups=3, index_entries=4)
     report.note_bad("connection", "c1")

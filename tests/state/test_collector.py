@@ -165,6 +165,15 @@ async def test_a_bad_record_is_reported_and_taken_out_of_indexes_only(harness: H
     assert bad.id == "bad"
 
 
+@pytest.mark.parametrize("escape", ["\\ud800", "\\uDFFF"])
+async def test_a_record_with_half_a_surrogate_pair_in_it_is_bad(
+    harness: Harness, escape: str
+) -> None:
+    stored = encode_connection(harness.connection("c1")).replace(APP, escape)
+    await harness.commands.execute("HSET", harness.keys.connections(ENV), "c1", stored)
+    assert (await collect(harness.store, ENV)).bad_ids == ["connection c1"]
+
+
 async def test_a_record_with_an_unknown_status_is_bad_while_it_beats_and_garbage_after(
     harness: Harness,
 ) -> None:
@@ -300,6 +309,29 @@ async def test_connection_of_another_worker_than_before_leaves_nothing_behind(
     assert await harness.store.connections.refresh(ENV, moved)
     await harness.store.connections.delete(ENV, "c1")
     assert await leftovers(harness) == []
+
+
+async def test_places_of_a_gateway_whose_id_is_no_text_are_looked_through(
+    harness: Harness,
+) -> None:
+    await harness.connect("c1")
+    place = harness.keys.ready(ENV, APP, GROUP, "gw-").encode() + b"\xff"
+    await harness.commands.execute("ZADD", place, harness.now.ms, "gone")
+    listed = harness.keys.group_gateways(ENV, APP, GROUP)
+    await harness.commands.execute("SADD", listed, b"gw-\xff")
+    report = await collect(harness.store, ENV)
+    assert report.index_entries == 1
+    assert await harness.commands.execute("SMEMBERS", listed) == [b"gw-1"]
+
+
+async def test_a_gateway_that_is_listed_for_no_place_is_taken_off_the_list(
+    harness: Harness,
+) -> None:
+    await harness.connect("c1")
+    listed = harness.keys.group_gateways(ENV, APP, GROUP)
+    await harness.commands.execute("SADD", listed, b"\xff", "gone")
+    await collect(harness.store, ENV)
+    assert await harness.commands.execute("SMEMBERS", listed) == [b"gw-1"]
 
 
 async def test_what_others_list_for_an_app_that_nobody_routed_to_stays(harness: Harness) -> None:
