@@ -34,11 +34,13 @@ from h2.events import (
 from h2.settings import SettingCodes
 
 from connect.errors import ConfigurationError
+from connect.rpc import framing
 from connect.rpc.background import body_apart
 from connect.rpc.channel import RpcChannel, watch_peer
 from connect.rpc.client_call import ClientCall
 from connect.rpc.errors import CallRefused, RpcStatus
 from connect.rpc.http2 import Http2Stream
+from connect.rpc.intake import CALL_BYTES, Arrivals, Intake, Room
 from connect.rpc.message_stream import ClientStream, Receiver, ServerStream, StreamHandler
 from connect.rpc.server_call import CLOSING, RpcHandler, ServerCall
 
@@ -95,6 +97,7 @@ class _ServerConnection(AbstractHandler):
 
     def __init__(self, service: "_Service") -> None:
         self._service = service
+        self._room = Room(max(service.room.most // 2, service.largest), service.room)
         self._calls: dict[Stream, ServerCall | ServerStream] = {}
 
     def accept(self, stream: Stream, headers: Any, release_stream: Callable[[], None]) -> None:
@@ -105,7 +108,7 @@ class _ServerConnection(AbstractHandler):
         fields = dict(headers)
         path = fields.get(b":path", b"").decode("ascii", "replace")
         kind = ServerStream if path in self._service.streams else ServerCall
-        call = kind(self._service, cast(Http2Stream, stream), ended)
+        call = kind(self._service, cast(Http2Stream, stream), ended, room=self._room)
         self._calls[stream] = call
         call.open(fields)
 
@@ -149,10 +152,10 @@ class _ServerProtocol(_Protocol):
         # h2 would end the connection, so count the setting as known to them.
         h2.local_settings.acknowledge()
         self.connection.flush()
-        self._service.connections.add(self)
+        self._service.enter(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._service.connections.discard(self)
+        self._service.leave(self)
         super().connection_lost(exc)
 
 
@@ -175,10 +178,31 @@ class _Service:
         self.open_streams: set[ServerStream] = set()
         self.connections: set[_ServerProtocol] = set()
         self.closing = False
+        intake = bridge.intake
+        self.largest = CALL_BYTES + framing.PREFIX_BYTES + bridge.max_message_bytes
+        self.room = Room(max(intake.held_bytes, self.largest))
+        self.arrivals = Arrivals(intake.arrival)
+        self._most_connections = intake.connections
+        self._full = False
 
     def address(self) -> tuple[str, int]:
         host, port = self.listener.sockets[0].getsockname()[:2]
         return host, port
+
+    def enter(self, protocol: "_ServerProtocol") -> None:
+        """Take a connection up, or close it if there are too many."""
+        if len(self.connections) < self._most_connections:
+            self.connections.add(protocol)
+            return
+        if not self._full:
+            log.warning("too many rpc connections", limit=self._most_connections)
+        self._full = True
+        protocol.processor.close("too many connections")
+
+    def leave(self, protocol: "_ServerProtocol") -> None:
+        if protocol in self.connections:
+            self.connections.remove(protocol)
+            self._full = False
 
     def finish(self) -> None:
         """Take no new calls; let those in progress come to their ends."""
@@ -266,14 +290,20 @@ class Bridge:
         max_message_bytes: the largest message taken from a peer; a larger one fails its
             call as RESOURCE_EXHAUSTED.
         dial_timeout: seconds for making a connection.
+        intake: what the peers of each server of ours may have it hold.
     """
 
     def __init__(
-        self, loop: trio_asyncio.TrioEventLoop, max_message_bytes: int, dial_timeout: float
+        self,
+        loop: trio_asyncio.TrioEventLoop,
+        max_message_bytes: int,
+        dial_timeout: float,
+        intake: Intake,
     ) -> None:
         self.loop = loop
         self.max_message_bytes = max_message_bytes
         self.dial_timeout = dial_timeout
+        self.intake = intake
         self._channels: set[RpcChannel] = set()
 
     def connect(self, host: str, port: int) -> RpcChannel:
@@ -317,6 +347,7 @@ class Bridge:
                     async with trio.open_nursery() as service.nursery:
                         accepting = trio.CancelScope()
                         outside.start_soon(_linger, accepting, finishing, grace)
+                        outside.start_soon(service.arrivals.watch)
                         with accepting:
                             task_status.started(service.address())
                             await trio.sleep_forever()
@@ -388,19 +419,23 @@ def _log_asyncio_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any])
 
 @asynccontextmanager
 async def open_bridge(
-    *, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES, dial_timeout: float = 2.0
+    *,
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    dial_timeout: float = 2.0,
+    intake: Intake | None = None,
 ) -> AsyncIterator[Bridge]:
     """Open the loop that gRPC runs on; everything of it ends with the block.
 
     Args:
         max_message_bytes: the largest message taken from a peer, on both sides.
         dial_timeout: seconds for making a connection.
+        intake: what the peers of each server may have it hold; `Intake` if None.
 
     An exception of the block comes out as it is, not inside an exception group.
     """
     async with body_apart(trio_asyncio.open_loop()) as loop:
         loop.set_exception_handler(_log_asyncio_error)
-        bridge = Bridge(loop, max_message_bytes, dial_timeout)
+        bridge = Bridge(loop, max_message_bytes, dial_timeout, intake or Intake())
         try:
             yield bridge
         finally:

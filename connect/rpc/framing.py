@@ -61,14 +61,14 @@ def encode_message(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
-def decode_message(chunks: Sequence[bytes]) -> bytes:
+def decode_message(chunks: Sequence[bytes | bytearray]) -> bytes:
     """Return the one message that a stream carried.
 
     Raises:
         RpcError: INTERNAL if it carried none, a part, or more than one; UNIMPLEMENTED
             if the message is compressed.
     """
-    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    body = b"".join(chunks)
     if len(body) < PREFIX_BYTES or int.from_bytes(body[1:5], "big") != len(body) - PREFIX_BYTES:
         raise RpcError(RpcStatus.INTERNAL, "a unary call carries exactly one complete message")
     if body[0]:

@@ -13,6 +13,7 @@ from h2.exceptions import TooManyStreamsError
 
 from connect.rpc import framing
 from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.intake import NO_ROOM
 
 __all__ = [
     "Event",
@@ -22,12 +23,15 @@ __all__ = [
     "Inbox",
     "ReceiveBuffer",
     "RunAsyncio",
+    "keep_chunk",
     "open_stream",
     "put_message",
 ]
 
 Header = tuple[bytes, bytes]
 T = TypeVar("T")
+
+_TOO_LARGE = RpcError(RpcStatus.RESOURCE_EXHAUSTED, "the message is too large")
 
 
 class RunAsyncio(Protocol):
@@ -95,30 +99,47 @@ class Inbox:
 
     Args:
         max_bytes: the largest message taken; of a larger one nothing is kept.
-        on_end: called once, when the message is complete or too large.
+        on_end: called once, when the message is complete or refused.
+        hold: asked for room for so many bytes in all; without it, nothing is kept.
     """
 
-    __slots__ = ("_chunks", "_on_end", "_room", "_stream", "overflowed")
+    __slots__ = ("_chunks", "_hold", "_most", "_on_end", "_refused", "_size", "_stream")
 
-    def __init__(self, stream: Http2Stream, max_bytes: int, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        stream: Http2Stream,
+        max_bytes: int,
+        on_end: Callable[[], None],
+        *,
+        hold: Callable[[int], bool] = lambda size: True,
+    ) -> None:
         self._stream = stream
-        self._room = framing.PREFIX_BYTES + max_bytes
+        self._most = framing.PREFIX_BYTES + max_bytes
         self._on_end = on_end
-        self._chunks: list[bytes] = []
-        self.overflowed = False
+        self._hold = hold
+        self._size = 0
+        self._chunks: list[bytes | bytearray] = []
+        self._refused: RpcError | None = None
 
     def add(self, data: bytes, ack_size: int) -> None:
         self._stream.connection.ack(self._stream.id, ack_size)
-        self._room -= len(data)
-        if self._room >= 0:
-            self._chunks.append(data)
-        elif not self.overflowed:
-            self.overflowed = True
-            self._chunks.clear()
-            self._on_end()
+        if self._refused is not None:
+            return
+        self._size += len(data)
+        if self._size > self._most:
+            self._refuse(_TOO_LARGE)
+        elif not self._hold(self._size):
+            self._refuse(NO_ROOM)
+        else:
+            keep_chunk(self._chunks, data)
+
+    def _refuse(self, error: RpcError) -> None:
+        self._refused = error
+        self._chunks.clear()
+        self._on_end()
 
     def eof(self) -> None:
-        if not self.overflowed:
+        if self._refused is None:
             self._on_end()
 
     def unacked_size(self) -> int:
@@ -126,9 +147,21 @@ class Inbox:
 
     def message(self) -> bytes:
         """Return the message received; raise RpcError if it is not a single whole one."""
-        if self.overflowed:
-            raise RpcError(RpcStatus.RESOURCE_EXHAUSTED, "the message is too large")
+        if self._refused is not None:
+            raise self._refused
         return framing.decode_message(self._chunks)
+
+
+def keep_chunk(chunks: list[bytes | bytearray], data: bytes) -> None:
+    """Append data, so that it costs no more than its bytes, in however small chunks it comes."""
+    if not data:
+        return
+    if not chunks:
+        chunks.append(data)
+    elif isinstance(last := chunks[-1], bytearray):
+        last += data
+    else:
+        chunks.append(bytearray(data))
 
 
 async def open_stream(aio: RunAsyncio, stream: Http2Stream, headers: list[Header]) -> None:

@@ -17,7 +17,8 @@ from connect.errors import MalformedMessage
 from connect.rpc import framing
 from connect.rpc.channel import ConnectionUsedUp
 from connect.rpc.errors import RpcError, RpcStatus
-from connect.rpc.http2 import Header, Http2Stream, RunAsyncio, open_stream
+from connect.rpc.http2 import Header, Http2Stream, RunAsyncio, keep_chunk, open_stream
+from connect.rpc.intake import CALL_BYTES, LATE, NO_ROOM, Arrivals, Holding, Room
 from connect.rpc.send_queue import SendQueue
 
 __all__ = [
@@ -59,7 +60,7 @@ class MessageStream:
         self._aio = aio
         self._receive = receive
         self._pumping = trio.CancelScope()
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | bytearray] = []
         self._held = 0
         self._needed = framing.PREFIX_BYTES
 
@@ -88,12 +89,12 @@ class MessageStream:
         self._stream.connection.ack(self._stream.id, ack_size)
         if self.failure is not None:
             return
-        self._chunks.append(data)
+        keep_chunk(self._chunks, data)
         self._held += len(data)
         if self._held < self._needed:
             return
         try:
-            self._split(data if len(self._chunks) == 1 else b"".join(self._chunks))
+            self._split(b"".join(self._chunks))
         except MalformedMessage as error:
             self.end(RpcError(RpcStatus.INVALID_ARGUMENT, str(error)))
         except RpcError as error:
@@ -232,6 +233,7 @@ class StreamService(Protocol):
         nursery: where they run.
         closing: whether new ones are refused.
         open_streams: those that go on.
+        arrivals: the messages that are not complete yet.
     """
 
     @property
@@ -243,6 +245,8 @@ class StreamService(Protocol):
     @property
     def open_streams(self) -> set["ServerStream"]: ...
     @property
+    def arrivals(self) -> Arrivals: ...
+    @property
     def max_message_bytes(self) -> int: ...
     @property
     def aio(self) -> RunAsyncio: ...
@@ -253,12 +257,18 @@ class ServerStream(MessageStream):
 
     Args:
         ended: called once, when the stream is done with.
+        room: where a message has to fit in, until it is complete.
     """
 
     _session: StreamSession
 
     def __init__(
-        self, service: StreamService, stream: Http2Stream, ended: Callable[[], None]
+        self,
+        service: StreamService,
+        stream: Http2Stream,
+        ended: Callable[[], None],
+        *,
+        room: Room,
     ) -> None:
         super().__init__(service.aio, service.max_message_bytes, lambda message: None)
         self._service = service
@@ -266,6 +276,7 @@ class ServerStream(MessageStream):
         self._ended = ended
         self._answered = False
         self._over = False
+        self._holding = Holding(room)
         stream.buffer = self
 
     @property
@@ -282,6 +293,8 @@ class ServerStream(MessageStream):
             self.end(error)
         if self._service.closing:
             self.end(_CLOSING)
+        elif not self._holding.resize(CALL_BYTES):
+            self.end(NO_ROOM)
         if self.failure is not None:
             self._close()
             return
@@ -291,6 +304,29 @@ class ServerStream(MessageStream):
         self._receive = self._session.receive
         self._service.open_streams.add(self)
         self._service.nursery.start_soon(self._run)
+
+    def add(self, data: bytes, ack_size: int) -> None:
+        """Take in what arrived; what is incomplete of it has to fit in and to go on in time."""
+        grown = self._held + len(data)
+        super().add(data, ack_size)
+        if self.failure is not None:
+            return
+        if self._held < grown:
+            self._service.arrivals.end(self)
+        if self._held:
+            self._service.arrivals.begin(self)
+        if not self._holding.resize(CALL_BYTES + self._held):
+            self.end(NO_ROOM)
+
+    def expire(self) -> None:
+        """End the stream, whose message has not come in time."""
+        self.end(LATE)
+
+    def end(self, failure: RpcError) -> None:
+        """See `MessageStream.end`."""
+        super().end(failure)
+        self._service.arrivals.end(self)
+        self._holding.resize(0)
 
     def finish(self) -> None:
         """Let the session come to an end."""

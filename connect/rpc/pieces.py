@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from connect.errors import MalformedMessage
 from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.http2 import keep_chunk
 
 __all__ = ["Pieces"]
 
@@ -14,7 +15,7 @@ _UNFINISHED = 8
 @dataclass(slots=True)
 class _Unfinished:
     head: str
-    chunks: list[bytes] = field(default_factory=list)
+    chunks: list[bytes | bytearray] = field(default_factory=list)
     size: int = 0
     refused: bool = False
 
@@ -59,7 +60,7 @@ class Pieces:
             del self._unfinished[number]
         if message.refused:
             return None
-        message.chunks.append(data)
+        keep_chunk(message.chunks, data)
         message.size += len(data)
         if message.size > self._max_bytes:
             message.refused = True

@@ -12,6 +12,7 @@ from connect.errors import MalformedMessage, StoreUnavailable, SyscodeError
 from connect.rpc import framing
 from connect.rpc.errors import RpcError, RpcStatus, rpc_error
 from connect.rpc.http2 import Header, Http2Stream, Inbox, RunAsyncio, put_message
+from connect.rpc.intake import CALL_BYTES, LATE, NO_ROOM, Arrivals, Holding, Room
 
 __all__ = ["CLOSING", "CallService", "RpcHandler", "ServerCall"]
 
@@ -32,12 +33,15 @@ class CallService(Protocol):
     Attributes:
         nursery: where handlers run.
         closing: whether new calls are refused.
+        arrivals: the messages that are not complete yet.
     """
 
     @property
     def nursery(self) -> trio.Nursery: ...
     @property
     def closing(self) -> bool: ...
+    @property
+    def arrivals(self) -> Arrivals: ...
     @property
     def handlers(self) -> Mapping[str, RpcHandler]: ...
     @property
@@ -51,10 +55,16 @@ class ServerCall:
 
     Args:
         ended: called once, when the stream is done with.
+        room: where its message has to fit in, until then.
     """
 
     def __init__(
-        self, service: CallService, stream: Http2Stream, ended: Callable[[], None]
+        self,
+        service: CallService,
+        stream: Http2Stream,
+        ended: Callable[[], None],
+        *,
+        room: Room,
     ) -> None:
         self._service = service
         self._stream = stream
@@ -63,7 +73,8 @@ class ServerCall:
         self._path = ""
         self._handler: RpcHandler | None = None
         self._over = False
-        self._inbox = Inbox(stream, service.max_message_bytes, self._received)
+        self._holding = Holding(room)
+        self._inbox = Inbox(stream, service.max_message_bytes, self._received, hold=self._hold)
         stream.buffer = self._inbox
 
     def open(self, headers: Mapping[bytes, bytes]) -> None:
@@ -76,15 +87,27 @@ class ServerCall:
         self._handler = self._service.handlers.get(self._path)
         if self._handler is None:
             self._refuse(RpcError(RpcStatus.UNIMPLEMENTED, "no such method"))
-        elif timeout is not None:
-            self._scope.deadline = trio.current_time() + timeout
+        elif not self._hold(0):
+            self._refuse(NO_ROOM)
+        else:
+            self._service.arrivals.begin(self)
+            if timeout is not None:
+                self._scope.deadline = trio.current_time() + timeout
 
     def cancel(self) -> None:
         """The client is gone or gave up: cancel the handler, answer nothing."""
         self._end()
         self._scope.cancel()
 
+    def expire(self) -> None:
+        """Refuse the call, whose message has not come in time."""
+        self._refuse(LATE)
+
+    def _hold(self, message_bytes: int) -> bool:
+        return self._holding.resize(CALL_BYTES + message_bytes)
+
     def _received(self) -> None:
+        self._service.arrivals.end(self)
         if self._over or self._handler is None:
             return
         if self._service.closing:
@@ -157,6 +180,8 @@ class ServerCall:
     def _end(self) -> None:
         if not self._over:
             self._over = True
+            self._holding.resize(0)
+            self._service.arrivals.end(self)
             if self._stream.closable:
                 self._stream.reset_nowait()
             self._ended()

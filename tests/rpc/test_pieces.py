@@ -19,6 +19,15 @@ def test_pieces_of_two_messages_may_come_in_turns() -> None:
     assert pieces.add(2, b"y", more=False) == ("second", b"xy")
 
 
+def test_small_and_empty_pieces_cost_no_more_than_their_bytes() -> None:
+    pieces = Pieces(20_000)
+    for number in range(8000):
+        pieces.add(1, b"ab"[number % 2 :], more=True)
+        pieces.add(1, b"", more=True)
+    assert len(pieces._unfinished[1].chunks) == 2
+    assert pieces.add(1, b"", more=False) == ("", b"abb" * 4000)
+
+
 def test_a_message_that_becomes_too_large_is_refused_once_and_dropped() -> None:
     pieces = Pieces(3)
     pieces.add(1, b"ab", more=True)
