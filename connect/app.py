@@ -29,8 +29,9 @@ from connect.nursery.garbage import ELECTION_SECONDS, collect_garbage
 from connect.nursery.gateway import Gateway, GatewayAddress
 from connect.nursery.health import StoreHealth
 from connect.nursery.listener import serve_gateway
+from connect.nursery.pushes import Pushes
 from connect.nursery.registration import Registration
-from connect.nursery.services import ReplySender, Services
+from connect.nursery.services import Services
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens, SigningKeys
 from connect.reloading import Given, Read, Reloadable, reload_on_hangup
@@ -145,13 +146,13 @@ async def open_service(
                 )
             )
         serving = await stack.enter_async_context(_unwrapped_nursery())
-        replies: ReplySender = pool
+        pushes = Pushes(pool, settings=settings, metrics=metrics)
         if Role.GATEWAY in settings.roles:
             gateway = await parts.start_gateway(serving, client, admin=_admin_url(settings, admin))
-            replies = gateway.services.replies
+            pushes = gateway.pushes
             serving.start_soon(_collect_garbage, store, gateway)
         if Role.API in settings.roles and executor is not None:
-            await parts.start_api(serving, executor, replies)
+            await parts.start_api(serving, executor, pushes)
         await parts.start_admin(watched, admin)
         if settings.redis.url is None:
             log.warning("state is in memory only: it is lost when this process ends")
@@ -267,9 +268,7 @@ class _Parts:
                 gateway, [listener], connections=serving, ready=self.service.not_ready
             )
 
-    async def start_api(
-        self, serving: trio.Nursery, executor: Executor, replies: ReplySender
-    ) -> None:
+    async def start_api(self, serving: trio.Nursery, executor: Executor, pushes: Pushes) -> None:
         listen = self.settings.listen
 
         async def execute(request: pb.GatewayExecutorRequestData) -> pb.SdkResponse:
@@ -293,7 +292,7 @@ class _Parts:
             settings=self.settings,
             keys=self.keys,
             tokens=self.tokens,
-            replies=replies,
+            replies=pushes,
             metrics=self.metrics,
             runner=runner,
             nursery=serving,

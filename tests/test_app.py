@@ -8,11 +8,13 @@ import trio
 from trio_websocket import WebSocketConnection
 from ulid import ULID
 
+from connect.api.app import create_api
 from connect.app import open_service
+from connect.nursery.pushes import Pushes
 from connect.protocol.envelope import decode_message, encode_message
 from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.channels import ChannelPool
-from connect.settings import Listen, Settings, Timing
+from connect.settings import Listen, Role, Settings, Timing
 from connect.worker.websocket import use_websocket
 
 Kind = pb.GatewayMessageType
@@ -70,6 +72,34 @@ async def test_a_flushed_reply_goes_to_its_executor_on_the_gateways_stream(
             await use_websocket(service.addresses.gateway or "", work, deadline=5)
     assert [run["result"] for run in runs] == ["paid"]
     assert called == []
+
+
+@pytest.fixture
+def pushing(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What the APIs that open push their flushed replies with."""
+    given: list[object] = []
+
+    def create(*args: Any, **options: Any) -> Any:
+        given.append(options["replies"])
+        return create_api(*args, **options)
+
+    monkeypatch.setattr("connect.app.create_api", create)
+    return given
+
+
+async def test_flushed_replies_share_the_room_for_pushes_with_those_of_the_gateway(
+    pushing: list[object],
+) -> None:
+    async with open_service(Settings(listen=ON_LOOPBACK)) as service:
+        assert service.gateway is not None
+        assert pushing == [service.gateway.pushes]
+
+
+async def test_flushed_replies_of_an_api_alone_have_a_room_of_their_own(
+    pushing: list[object],
+) -> None:
+    async with open_service(Settings(listen=ON_LOOPBACK, roles=frozenset({Role.API}))):
+        assert [type(replies) for replies in pushing] == [Pushes]
 
 
 async def _introduce(socket: WebSocketConnection, started: pb.StartResponse) -> None:

@@ -45,10 +45,10 @@ def create_api(
     Args:
         keys: signing keys; when there are any, all but the health endpoints need one.
         tokens: issue the session tokens that the gateways verify.
-        replies: pushes flushed replies to executors.
+        replies: pushes flushed replies to executors, within bounds of its own.
         metrics: where refused workers are counted.
         runner: runs functions to their end.
-        nursery: where runs live that an event started.
+        nursery: where runs live that an event started, and pushes of flushed replies.
         max_runs: how many of those may be in progress.
         event_keys: the keys that ``POST /e/{key}`` takes; see `RunApi`.
         ready: says why the service is not ready, or None.
@@ -64,6 +64,7 @@ def create_api(
         tokens=tokens,
         replies=replies,
         metrics=metrics,
+        nursery=nursery,
         now=now,
     )
     reads = Reads(store, env_id=env_id, access=access, defined=defined)

@@ -9,6 +9,7 @@ import structlog
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
+from structlog.typing import FilteringBoundLogger
 from ulid import ULID
 
 from connect.api.endpoints import choose_gateway, gateway_endpoint
@@ -28,7 +29,7 @@ from connect.protocol.codec import decode
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens
 from connect.settings import Listen, Settings
-from connect.state.records import GatewayRecord, GatewayStatus
+from connect.state.records import GatewayRecord, GatewayStatus, LeaseRecord
 from connect.state.store import StateStore
 
 __all__ = ["ReplySender", "WorkerApi"]
@@ -60,6 +61,8 @@ class WorkerApi:
     """``POST /v0/connect/start`` and ``POST /v0/connect/flush`` (Connect protocol, section 3).
 
     Args:
+        replies: bounds what it has in progress.
+        nursery: where flushed replies are pushed, after their workers have their answers.
         sample: picks random gateways.
     """
 
@@ -72,6 +75,7 @@ class WorkerApi:
         tokens: SessionTokens,
         replies: ReplySender,
         metrics: Metrics,
+        nursery: trio.Nursery,
         now: Callable[[], float],
         sample: Callable[[Sequence[GatewayRecord], int], Sequence[GatewayRecord]] = random.sample,
     ) -> None:
@@ -84,6 +88,7 @@ class WorkerApi:
         self._replies = replies
         self._refused = metrics.starts_refused
         self._log = SparseLog(_LOG_SECONDS)
+        self._nursery = nursery
         self._now = now
         self._sample = sample
 
@@ -183,8 +188,8 @@ class WorkerApi:
     async def flush(self, request: Request) -> Response:
         """Take a reply that its worker could not bring over its socket.
 
-        It is saved as a reply over the socket is, and then pushed to the executor that
-        waits for it; without the push, the executor finds it in the buffer. A reply that
+        It is saved as a reply over the socket is, then confirmed, and pushed to the executor
+        that waits for it; without the push, the executor finds it in the buffer. A reply that
         nobody waits for is confirmed, and nothing else; so is one to a request that another
         worker has, where the sender says who it is (``X-Connect-Instance``): it is to give
         the reply up. The message itself does not tell.
@@ -210,13 +215,19 @@ class WorkerApi:
         elif not saved.first:
             log.info("reply flushed again; the first one stays")
         elif saved.lease is not None and saved.lease.executor_host:
-            port = saved.lease.executor_port or _EXECUTOR_PORT
-            pushed = False
-            with trio.move_on_after(self._settings.timing.rpc):
-                pushed = await self._replies.reply(saved.lease.executor_host, port, body)
-            if not pushed:
-                log.info("flushed reply not pushed; its executor will find it")
+            self._nursery.start_soon(self._push, saved.lease, body, log)
         return protobuf_response(bytes(pb.FlushResponse(request_id=response.request_id)))
+
+    async def _push(self, lease: LeaseRecord, response: bytes, log: FilteringBoundLogger) -> None:
+        port = lease.executor_port or _EXECUTOR_PORT
+        pushed = False
+        try:
+            with trio.move_on_after(self._settings.timing.rpc):
+                pushed = await self._replies.reply(lease.executor_host, port, response)
+        except Exception:  # the last resort: one push fails, not the service
+            log.exception("unforeseen failure of a push")
+        if not pushed:
+            log.info("flushed reply not pushed; its executor will find it")
 
 
 def _came_by_tls(request: Request) -> bool:

@@ -21,6 +21,7 @@ from connect.nursery.drain import Drain
 from connect.nursery.handshake import STORE_PATIENCE
 from connect.nursery.history import ConnectionHistory, open_connection
 from connect.nursery.pump import pump
+from connect.nursery.pushes import Pushes
 from connect.nursery.reader import read
 from connect.nursery.replies import ReplyKeeper
 from connect.nursery.services import Services
@@ -91,6 +92,11 @@ class Gateway:
         services.metrics.connections.set_function(lambda: len(self.table))
         services.metrics.store_away.set_function(lambda: float(services.health.away))
         services.metrics.draining.set_function(lambda: float(self.draining))
+
+    @property
+    def pushes(self) -> Pushes:
+        """The room for replies on their way to executors, to be shared by the process."""
+        return self._keeper.pushes
 
     @property
     def draining(self) -> bool:

@@ -1,4 +1,4 @@
-"""Replies on their way to executors: as many at a time as a gateway may hold for them.
+"""Replies on their way to executors: as many at a time as a process may hold for them.
 
 A reply is in the store before it is pushed, and its executor polls. So a push is skipped,
 rather than waited for, when executors that don't take theirs leave no room.
@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from connect.nursery.services import Services
-from connect.settings import Limits
+from connect.metrics import Metrics
+from connect.nursery.services import ReplySender
+from connect.settings import Limits, Settings
 
 __all__ = ["Pushes"]
 
@@ -27,17 +28,23 @@ class _Load:
 
 
 class Pushes:
-    """The pushes of one gateway, within `Limits.pushes` and `Limits.push_bytes`.
+    """The pushes of one process, within `Limits.pushes` and `Limits.push_bytes`.
 
-    One executor gets half of the room: when it stalls, the others are still told.
+    One executor gets half of the room: when it stalls, the others are still told. This is
+    itself a `ReplySender`: the worker API pushes what is flushed through that of its gateway.
+
+    Args:
+        replies: what pushes them.
     """
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, replies: ReplySender, *, settings: Settings, metrics: Metrics) -> None:
+        self._replies = replies
+        self._settings = settings
+        self._metrics = metrics
         self._all = _Load()
         self._by_executor: dict[tuple[str, int], _Load] = {}
 
-    async def push(self, host: str, port: int, response: bytes) -> bool:
+    async def reply(self, host: str, port: int, response: bytes) -> bool:
         """Push an SDKResponse to an executor, best effort.
 
         Cancelled, the executor may have it.
@@ -47,15 +54,15 @@ class Pushes:
         """
         with self._room(host, port, len(response)) as fits:
             if not fits:
-                self._services.metrics.replies.labels("push_skipped").inc()
+                self._metrics.replies.labels("push_skipped").inc()
                 return False
-            return await self._services.replies.reply(host, port, response)
+            return await self._replies.reply(host, port, response)
 
     @contextmanager
     def _room(self, host: str, port: int, size: int) -> Iterator[bool]:
         executor = host, port
         own = self._by_executor.get(executor) or _Load()
-        if not self._fits(self._services.settings.limits, own, size):
+        if not self._fits(self._settings.limits, own, size):
             yield False
             return
         self._by_executor[executor] = own

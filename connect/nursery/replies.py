@@ -61,11 +61,14 @@ class ReplyKeeper:
     """Saves the replies of one gateway's workers, then acknowledges and pushes them.
 
     The acknowledgement follows the save, never the push (Connect protocol, section 4).
+
+    Attributes:
+        pushes: what the replies go through.
     """
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._pushes = Pushes(services)
+        self.pushes = Pushes(services.replies, settings=services.settings, metrics=services.metrics)
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._bytes = 0
         self._saving = 0
@@ -287,7 +290,7 @@ class ReplyKeeper:
         port = lease.executor_port or DEFAULT_EXECUTOR_PORT
         told = False
         try:
-            told = await self._pushes.push(lease.executor_host, port, reply.response)
+            told = await self.pushes.reply(lease.executor_host, port, reply.response)
         except Exception:  # the last resort: one push fails, not the gateway
             connection.log.exception("unforeseen failure of a push", request_id=request_id)
         if not told:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import httpx
 import trio
 from starlette.applications import Starlette
+from trio.testing import wait_all_tasks_blocked
 
 from connect.api import create_api
 from connect.errors import StoreUnavailable
@@ -145,11 +146,19 @@ class Replies:
 
     def __init__(self) -> None:
         self.pushed: list[tuple[str, int, bytes]] = []
+        self.given_up_at: list[float] = []
         self.works = True
+        self.broken = False
         self.takes = 0.0
 
     async def reply(self, host: str, port: int, response: bytes) -> bool:
-        await trio.sleep(self.takes)
+        if self.broken:
+            raise RuntimeError("a secret detail")
+        try:
+            await trio.sleep(self.takes)
+        except trio.Cancelled:
+            self.given_up_at.append(trio.current_time())
+            raise
         self.pushed.append((host, port, response))
         return self.works
 
@@ -200,4 +209,5 @@ async def open_api(
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://api:8288") as client:
             yield Api(app, client, store, replies, worker, runner, nursery, metrics)
+            await wait_all_tasks_blocked()  # flushed replies are on their way
         nursery.cancel_scope.cancel()

@@ -23,6 +23,7 @@ from connect.metrics import Metrics
 from connect.nursery.gateway import Gateway, GatewayAddress
 from connect.nursery.health import StoreHealth
 from connect.nursery.listener import serve_gateway
+from connect.nursery.pushes import Pushes
 from connect.nursery.services import Services
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens, SigningKeys
@@ -277,7 +278,7 @@ class ApiNode(Node):
                 settings=around.settings,
                 keys=SigningKeys(()),
                 tokens=_tokens(around),
-                replies=pool,
+                replies=Pushes(pool, settings=around.settings, metrics=Metrics()),
                 metrics=Metrics(),
                 runner=Runner(
                     self.store.apps, _execute_nothing, settings=around.settings, now=around.now
