@@ -17,6 +17,7 @@ from connect.rpc import frames
 from connect.rpc.bridge import StreamHandler
 from connect.rpc.errors import RpcError, RpcStatus
 from connect.rpc.gateway_service import Forwarder
+from connect.rpc.intake import NO_ROOM, Holding, Room
 from connect.rpc.message_stream import ServerStream
 from connect.rpc.methods import STREAM_V1
 from connect.rpc.pieces import Pieces
@@ -27,6 +28,9 @@ __all__ = ["ExecutorStreams", "ReplyChannels"]
 # Forwards that one stream may have in progress, and their bytes.
 _MAX_FORWARDS = 10_000
 _MAX_FORWARD_BYTES = 256 * 1024 * 1024
+
+# Bytes of the forwards of all streams. Those that are not complete yet count, here and above.
+_MAX_BYTES = 1024 * 1024 * 1024
 
 _LOST = RpcError(RpcStatus.UNAVAILABLE, "the stream is lost")
 _NOT_READ = RpcError(RpcStatus.RESOURCE_EXHAUSTED, "the executor does not read its stream")
@@ -52,6 +56,7 @@ class ExecutorStreams:
         self._fallback = fallback
         self._reply_timeout = reply_timeout
         self._sessions: dict[tuple[str, int], list[_Session]] = {}
+        self._room = Room(_MAX_BYTES)
 
     def __len__(self) -> int:
         return sum(map(len, self._sessions.values()))
@@ -60,7 +65,7 @@ class ExecutorStreams:
         """Return the methods of ConnectGateway that stream, for `Bridge.serve`."""
 
         def begin(stream: ServerStream) -> _Session:
-            return _Session(stream, forwarder, self._enter, self._leave)
+            return _Session(stream, forwarder, self._enter, self._leave, self._room)
 
         return {STREAM_V1: begin}
 
@@ -178,7 +183,9 @@ class _Session:
         forwarder: Forwarder,
         enter: Callable[["_Session"], None],
         leave: Callable[["_Session"], None],
+        room: Room,
     ) -> None:
+        own_room = Room(_MAX_FORWARD_BYTES, room)
         self.address = ("", 0)
         self.max_message_bytes = stream.max_message_bytes
         self._stream = stream
@@ -186,9 +193,10 @@ class _Session:
         self._enter = enter
         self._leave = leave
         self._queue = SendQueue()
-        self._pieces = Pieces(stream.max_message_bytes)
+        self._pieces = Pieces(stream.max_message_bytes, Holding(own_room).resize)
         self._forwards: dict[int, trio.CancelScope] = {}
         self._forward_bytes = 0
+        self._forwards_held = Holding(own_room)
         self._receipts: dict[int, _Receipt] = {}
         self._last_reply = 0
         self._questions: dict[int, _Question] = {}
@@ -205,6 +213,7 @@ class _Session:
             self._closing = True
             self._leave(self)
             self._queue.close()
+            self._pieces.close()
             for scope in self._forwards.values():
                 scope.cancel()
             for receipt in self._receipts.values():
@@ -280,11 +289,10 @@ class _Session:
         if self._closing:
             raise RpcError(RpcStatus.UNAVAILABLE, "the gateway is closing")
         _check_id("connection_id", connection_id)
-        if (
-            len(self._forwards) >= _MAX_FORWARDS
-            or self._forward_bytes + len(request) > _MAX_FORWARD_BYTES
-        ):
+        if len(self._forwards) >= _MAX_FORWARDS:
             raise RpcError(RpcStatus.RESOURCE_EXHAUSTED, "too many forwards are in progress")
+        if not self._forwards_held.resize(self._forward_bytes + len(request)):
+            raise NO_ROOM
 
     # What is done about it
 
@@ -303,6 +311,7 @@ class _Session:
         finally:
             del self._forwards[number]
             self._forward_bytes -= len(request)
+            self._forwards_held.resize(self._forward_bytes)
             if self._closing and not self._forwards:
                 self._queue.finish()
 

@@ -1,10 +1,12 @@
 """Putting together what arrives on a stream in pieces."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from connect.errors import MalformedMessage
 from connect.rpc.errors import RpcError, RpcStatus
 from connect.rpc.http2 import keep_chunk
+from connect.rpc.intake import NO_ROOM
 
 __all__ = ["Pieces"]
 
@@ -25,10 +27,13 @@ class Pieces:
 
     Args:
         max_bytes: the largest message taken.
+        hold: asked for room for so many bytes, of all of them; without it, no more is kept.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, hold: Callable[[int], bool] = lambda size: True) -> None:
         self._max_bytes = max_bytes
+        self._hold = hold
+        self._held = 0
         self._unfinished: dict[int, _Unfinished] = {}
 
     def add(
@@ -45,8 +50,8 @@ class Pieces:
             The head and the message, once that is complete.
 
         Raises:
-            RpcError: RESOURCE_EXHAUSTED when the message becomes too large; the rest
-                of it is dropped as it comes.
+            RpcError: RESOURCE_EXHAUSTED when the message becomes too large, or there is
+                no room; the rest of it is dropped as it comes.
             MalformedMessage: too many messages are unfinished.
         """
         message = self._unfinished.get(number)
@@ -60,14 +65,36 @@ class Pieces:
             del self._unfinished[number]
         if message.refused:
             return None
-        keep_chunk(message.chunks, data)
-        message.size += len(data)
-        if message.size > self._max_bytes:
+        error: RpcError | None = None
+        if message.size + len(data) > self._max_bytes:
+            error = RpcError(RpcStatus.RESOURCE_EXHAUSTED, "the message is too large")
+        elif not self._hold(self._held + len(data)):
+            error = NO_ROOM
+        if error is not None:
             message.refused = True
+            self._release(message)
             message.chunks.clear()
-            raise RpcError(RpcStatus.RESOURCE_EXHAUSTED, "the message is too large")
-        return None if more else (message.head, b"".join(message.chunks))
+            raise error
+        self._held += len(data)
+        message.size += len(data)
+        keep_chunk(message.chunks, data)
+        if more:
+            return None
+        self._release(message)
+        return message.head, b"".join(message.chunks)
 
     def drop(self, number: int) -> None:
         """Forget a message whose other pieces will not come."""
-        self._unfinished.pop(number, None)
+        message = self._unfinished.pop(number, None)
+        if message is not None:
+            self._release(message)
+
+    def close(self) -> None:
+        """Forget all of them."""
+        for number in list(self._unfinished):
+            self.drop(number)
+
+    def _release(self, message: _Unfinished) -> None:
+        self._held -= message.size
+        message.size = 0
+        self._hold(self._held)

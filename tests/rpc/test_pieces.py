@@ -4,6 +4,7 @@ import pytest
 
 from connect.errors import MalformedMessage
 from connect.rpc.errors import RpcError, RpcStatus
+from connect.rpc.intake import Holding, Room
 from connect.rpc.pieces import Pieces
 
 
@@ -37,6 +38,34 @@ def test_a_message_that_becomes_too_large_is_refused_once_and_dropped() -> None:
     assert pieces.add(1, b"ef", more=True) is None
     assert pieces.add(1, b"g", more=False) is None
     assert pieces.add(1, b"new", more=False) == ("", b"new")
+
+
+def test_a_message_without_room_is_refused_once_and_dropped() -> None:
+    room = Room(3)
+    pieces = Pieces(10, Holding(room).resize)
+    pieces.add(1, b"ab", more=True)
+    with pytest.raises(RpcError, match="RESOURCE_EXHAUSTED: the server holds too much"):
+        pieces.add(2, b"cd", more=True)
+    assert pieces.add(2, b"e", more=False) is None
+    assert pieces.add(1, b"c", more=False) == ("", b"abc")
+
+
+def test_room_is_given_back_by_messages_that_are_complete_refused_dropped_or_forgotten() -> None:
+    room = Room(100)
+    pieces = Pieces(3, Holding(room).resize)
+    held = []
+    for number in range(4):
+        pieces.add(number, b"ab", more=True)
+    held.append(room.held)
+    pieces.add(0, b"c", more=False)
+    held.append(room.held)
+    with pytest.raises(RpcError):
+        pieces.add(1, b"cd", more=True)
+    held.append(room.held)
+    pieces.drop(2)
+    held.append(room.held)
+    pieces.close()
+    assert [*held, room.held] == [8, 6, 4, 2, 0]
 
 
 def test_a_message_too_large_in_one_piece_is_refused() -> None:

@@ -116,6 +116,23 @@ async def test_a_gateway_refuses_requests_that_hold_too_much(
         assert refusal.status == RpcStatus.RESOURCE_EXHAUSTED
 
 
+async def test_forwards_of_all_streams_share_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connect.rpc.executor_streams._MAX_BYTES", 10_000)
+    [first, *_] = frames.forward_frames(1, "conn-1", bytes(2 * frames.PIECE_BYTES))
+    async with talking_to_gateway() as (_, client):
+        await client.queue.send(HELLO + first)
+        refusal = (await received(client, 2))[1]
+        assert (refusal.id, refusal.status) == (1, RpcStatus.RESOURCE_EXHAUSTED)
+
+
+async def test_a_stream_that_ends_leaves_its_room_to_others() -> None:
+    [first, *_] = frames.forward_frames(1, "conn-1", bytes(2 * frames.PIECE_BYTES))
+    async with talking_to_gateway() as (gateway, client):
+        await client.queue.send(HELLO + first)
+        await until(lambda: gateway.executors._room.held == frames.PIECE_BYTES)
+    assert gateway.executors._room.held == 0
+
+
 async def test_a_reply_without_receipt_in_time_is_not_taken(patient_clock: MockClock) -> None:
     async with talking_to_gateway(reply_timeout=3) as (gateway, client):
         await client.queue.send(HELLO)
