@@ -460,7 +460,7 @@ class Connection:
 
     def write_stalled(self) -> None:
         """End the connection without a close frame, for which there is no room on the wire."""
-        self.outbox.write_cut()
+        self.outbox.give_up_writing()
         self.machine.write_stalled()
         self.end(m.Disconnect(m.DisconnectReason.WRITE_STALLED, "write timed out"))
 

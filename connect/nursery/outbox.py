@@ -56,13 +56,13 @@ class Outbox:
         stalled_after: seconds that one write may take before no more requests are taken.
 
     Attributes:
-        cut: whether a message was written in part only: what were written after it, the
-            worker would take for the rest of it.
+        cut: whether a message may have been written in part only: what were written after
+            it, the worker would take for the rest of it.
     """
 
     __slots__ = (
         "_control", "_control_bytes", "_data", "_data_bytes", "_filled", "_full", "_max_bytes",
-        "_max_messages", "_stalled_after", "_write_began", "_written", "cut",
+        "_max_messages", "_stalled_after", "_write_began", "_writing", "_written", "cut",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,7 @@ class Outbox:
         self._full = False
         self._stalled_after = stalled_after
         self._write_began = float("inf")
+        self._writing: trio.CancelScope | None = None
         self._written: PendingForward | None = None
         self.cut = False
         self._filled = trio.Event()
@@ -97,20 +98,41 @@ class Outbox:
         """Whether a write takes so long that the worker seems not to read."""
         return trio.current_time() - self._write_began >= self._stalled_after
 
-    def write_begins(self) -> None:
-        """Note that a message is being written from now on."""
+    def write_begins(self, seconds: float = float("inf")) -> trio.CancelScope:
+        """Note that a message is being written from now on.
+
+        Args:
+            seconds: how long that may take.
+
+        Returns:
+            The scope to write it in: shielded, with that deadline, and cut by `give_up_writing`.
+        """
         self._write_began = trio.current_time()
+        self._writing = trio.CancelScope(deadline=self._write_began + seconds, shield=True)
+        return self._writing
 
     def write_ended(self) -> None:
         """Note that it is written."""
         self._write_began = float("inf")
-        self._written = None
+        self._writing = self._written = None
 
     def write_cut(self) -> None:
-        """Note that it is written in part only: the worker will never have it."""
+        """Note that it is not written whole: the worker will never have it.
+
+        Only who wrote it can tell, once its write has been cancelled.
+        """
         self.cut = True
         if self._written is not None:
             self._written.sent = False
+
+    def give_up_writing(self) -> None:
+        """Have nothing more written, and the write that goes on, if one does, cancelled.
+
+        Whether its message has left all the same, that write knows when it has ended.
+        """
+        self.cut = True
+        if self._writing is not None:
+            self._writing.cancel()
 
     def put_data(self, message: bytes, forward: PendingForward) -> bool:
         """Queue a request; False if the worker does not keep up.

@@ -1,6 +1,5 @@
 """The one writer of a connection's socket."""
 
-import trio
 import trio_websocket
 
 from connect.nursery.connection import Connection
@@ -18,8 +17,7 @@ async def pump(connection: Connection) -> None:
     seconds = connection.services.settings.timing.write
     while True:
         message = await connection.outbox.get()
-        connection.outbox.write_begins()
-        with trio.move_on_after(seconds, shield=True) as scope:
+        with connection.outbox.write_begins(seconds) as scope:
             try:
                 await connection.socket.send_message(message)
             except trio_websocket.ConnectionClosed as closed:
@@ -31,6 +29,7 @@ async def pump(connection: Connection) -> None:
                 )
                 return
         if scope.cancelled_caught:
+            connection.outbox.write_cut()
             connection.write_stalled()
             return
         connection.outbox.write_ended()

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio_websocket
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from connect.errors import ForwardInDoubt
@@ -191,6 +192,59 @@ async def test_of_the_requests_for_a_worker_that_stops_reading_only_the_sent_are
             await wait_all_tasks_blocked()
         await trio.sleep(6)
         assert outcomes == {"sent": [ForwardInDoubt], "cut": [False], "waiting": [False]}
+
+
+class Gate(trio.abc.Stream):
+    """A stream that takes nothing until it is opened."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.opened = trio.Event()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.opened.wait()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.opened.wait()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def test_a_request_that_waits_for_a_stalled_pong_is_not_written_once_it_is_let_go(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        connection = connection_of(rig, worker)
+        assert connection.stream is not None
+        gate = connection.stream._stream = Gate(connection.stream._stream)
+        outcome: list[Any] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.socket.ping)  # the library's pong is stuck from now on
+            await trio.sleep(3)
+            nursery.start_soon(forwarding(rig, worker, "r1", outcome))
+            while not connection.ending:
+                await trio.sleep(0.5)
+            gate.opened.set()
+            with pytest.raises(trio_websocket.ConnectionClosed):
+                await worker.take_request()
+            nursery.cancel_scope.cancel()
+        assert outcome == [False]
+
+
+async def test_a_write_that_ends_as_it_is_given_up_has_left(autojump_clock: MockClock) -> None:
+    box, forward = outbox(), PendingForward()
+    box.put_data(b"x", forward)
+    box.get_nowait()
+    with box.write_begins(5) as scope:
+        box.give_up_writing()
+    forward.settle(False, in_doubt=True)
+    assert (scope.cancelled_caught, forward.in_doubt, box.cut) == (False, True, True)
 
 
 async def test_a_forward_to_a_worker_that_stops_reading_fails_at_once(
