@@ -176,7 +176,11 @@ class Outbox:
         return None
 
     async def get(self) -> bytes:
-        """Wait for the next message and take it. Cancelled, it takes nothing."""
+        """Wait for the next message and take it. Cancelled, it takes nothing.
+
+        Not even what waits already: whoever writes is to stop when its connection ends.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             message = self.get_nowait()
             if message is not None:

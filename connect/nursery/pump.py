@@ -12,7 +12,8 @@ async def pump(connection: Connection) -> None:
 
     A write in progress is never cut in two by a cancellation: it is shielded, with the
     write deadline. A worker that does not take a message by then is disconnected without
-    a close frame, for which there is no room on the wire any more.
+    a close frame, for which there is no room on the wire any more. What still waits when the
+    connection ends is not written here: `clean_up` sends the control messages among it.
     """
     seconds = connection.services.settings.timing.write
     while True:

@@ -10,9 +10,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from connect.errors import ForwardInDoubt
 from connect.nursery.outbox import CONTROL_BYTES, Outbox, PendingForward
 from connect.nursery.slots import StoreSlots
+from connect.protocol.envelope import encode_message
 from connect.protocol.lifecycle import DisconnectReason
-from tests.nursery.draining import connection_of, forwarding
-from tests.nursery.rig import Kind, Peer, Rig, open_rig, request_bytes, with_limits
+from tests.nursery.draining import another_gateway, connection_of, forwarding
+from tests.nursery.rig import Kind, Peer, Rig, open_rig, request_bytes, with_limits, with_timing
 
 
 def outbox(**bounds: float) -> Outbox:
@@ -192,6 +193,75 @@ async def test_of_the_requests_for_a_worker_that_stops_reading_only_the_sent_are
             await wait_all_tasks_blocked()
         await trio.sleep(6)
         assert outcomes == {"sent": [ForwardInDoubt], "cut": [False], "waiting": [False]}
+
+
+def read_slowly(rig: Rig, worker: Peer, seconds: float) -> list[bytes]:
+    """Have every message to a worker take so long; return what will have been written."""
+    written: list[bytes] = []
+    socket = connection_of(rig, worker).socket
+    write = socket.send_message
+
+    async def slowly(message: str | bytes) -> None:
+        await trio.sleep(seconds)
+        assert isinstance(message, bytes)
+        written.append(message)
+        await write(message)
+
+    socket.send_message = slowly  # type: ignore[method-assign] # a pipe that is almost full
+    return written
+
+
+async def test_of_what_waits_when_a_connection_ends_only_the_write_that_goes_on_is_ended(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        connection = connection_of(rig, worker)
+        written = read_slowly(rig, worker, 4)
+        outcomes: list[list[Any]] = [[], [], []]
+        for number, outcome in enumerate(outcomes):
+            rig.nursery.start_soon(forwarding(rig, worker, f"r{number}", outcome))
+            await wait_all_tasks_blocked()
+        started = trio.current_time()
+        connection.apply(connection.machine.heartbeats_missed())
+        await connection.finished.wait()
+        await wait_all_tasks_blocked()
+        assert trio.current_time() - started == pytest.approx(4)
+        assert len(written) == 1
+        assert outcomes == [[ForwardInDoubt], [False], [False]]
+
+
+async def test_control_messages_that_wait_when_a_connection_ends_share_one_write_deadline(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        connection = connection_of(rig, worker)
+        written = read_slowly(rig, worker, 4)
+        for _ in range(12):
+            connection.outbox.put_control(encode_message(Kind.GATEWAY_HEARTBEAT, b""))
+        await wait_all_tasks_blocked()
+        started = trio.current_time()
+        connection.apply(connection.machine.heartbeats_missed())
+        await connection.finished.wait()
+        assert trio.current_time() - started == pytest.approx(4 + 5)
+        assert len(written) == 2
+
+
+async def test_a_worker_that_reads_slowly_does_not_keep_a_drain_beyond_its_deadline(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(with_timing(drain=5, cleanup=5)) as rig:
+        rig.nursery.start_soon(another_gateway, rig)
+        worker = await rig.worker()
+        connection = connection_of(rig, worker)
+        read_slowly(rig, worker, 4)
+        for _ in range(12):
+            connection.outbox.put_control(encode_message(Kind.GATEWAY_HEARTBEAT, b""))
+        started = trio.current_time()
+        await rig.gateway.drain()
+        assert connection.finished.is_set()
+        assert trio.current_time() - started <= 5 + 4 + 5
 
 
 class Gate(trio.abc.Stream):
