@@ -258,6 +258,7 @@ class Gateway:
             try:
                 await clean_up(connection, self._keeper)
             finally:
+                self.table.release(connection)
                 self._serving.pop(connection, None)
                 place.leave(connection.disconnect)
                 self._remember(connection)

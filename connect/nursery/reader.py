@@ -114,7 +114,7 @@ async def _join(
     )
     started = trio.current_time()
     try:
-        await table.make_room(hello.connection_id)
+        await table.claim(connection)
         joined = connection.joined = await join(services, hello, connection.place)
         # Known here before executors can find it in the store.
         table.enter(connection)
