@@ -14,24 +14,29 @@ from connect.state.records import ConnectionStatus
 __all__ = ["clean_up"]
 
 
-async def clean_up(connection: Connection, keeper: ReplyKeeper) -> None:
+async def clean_up(connection: Connection, keeper: ReplyKeeper) -> bool:
     """Say the last words, close the socket, remove the connection from the store.
 
     Shielded, with a deadline; called once the connection's tasks are gone.
 
     Args:
         keeper: takes the replies that still come before the worker closes its side, too.
+
+    Returns:
+        Whether nothing of the connection is in the store any more.
     """
     connection.end(m.Disconnect(m.DisconnectReason.GATEWAY_STOPPED))
     assert connection.disconnect is not None
+    removed = False
     try:
         with trio.move_on_after(connection.services.settings.timing.cleanup, shield=True):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_close_socket, connection, connection.disconnect, keeper)
-                nursery.start_soon(_clean_state, connection)
+                removed = await _clean_state(connection)
     finally:
         # Whatever went wrong: others wait for this connection's end.
         connection.finish()
+    return removed
 
 
 async def _close_socket(
@@ -84,20 +89,26 @@ async def _take_late_replies(
                 connection.background.start_soon(keeper.keep, connection, effect)
 
 
-async def _clean_state(connection: Connection) -> None:
+async def _clean_state(connection: Connection) -> bool:
+    """Store DISCONNECTING, release the Forwards, remove the connection; say if that is done."""
     joined = connection.joined
     if joined is None:
-        return
+        return True
     services = connection.services
     connections = services.store.connections
     gone = replace(connection.record(), status=ConnectionStatus.DISCONNECTING)
     try:
         try:
             await connections.refresh(joined.env_id, gone)
+        except ConnectError as error:
+            services.metrics.store_failures.labels("disconnect").inc()
+            connection.log.info("DISCONNECTING not stored", error=str(error))
         finally:
             # Not before: a re-route must not come back here (section 4).
             connection.release_forwards()
         await connections.delete(joined.env_id, gone.id)
     except ConnectError as error:
         services.metrics.store_failures.labels("disconnect").inc()
-        services.warn_unstored(connection.log, "connection not removed from the store", error)
+        services.warn_unstored(connection.log, "connection not removed from the store yet", error)
+        return False
+    return True

@@ -23,6 +23,7 @@ from connect.nursery.history import ConnectionHistory, open_connection
 from connect.nursery.pump import pump
 from connect.nursery.pushes import Pushes
 from connect.nursery.reader import read
+from connect.nursery.removals import Removals
 from connect.nursery.replies import ReplyKeeper
 from connect.nursery.services import Services
 from connect.nursery.stream import WorkerStream
@@ -89,6 +90,7 @@ class Gateway:
         self._serving: dict[Connection, None] = {}
         self._unstored = False
         self._keeper = ReplyKeeper(services)
+        self._removals = Removals(services, self.table.has)
         services.metrics.connections.set_function(lambda: len(self.table))
         services.metrics.store_away.set_function(lambda: float(services.health.away))
         services.metrics.draining.set_function(lambda: float(self.draining))
@@ -139,6 +141,7 @@ class Gateway:
                 self._background = background
                 background.start_soon(services.health.watch, self._probe)
                 background.start_soon(self._keeper.run)
+                background.start_soon(self._removals.run)
                 background.start_soon(self._look_at_connections)
                 self._mark(GatewayStatus.ACTIVE)
                 stored = await self._beat()
@@ -255,10 +258,13 @@ class Gateway:
             connection.apply(connection.machine.failed())
         finally:
             self.table.leave(connection)
+            removed = False
             try:
-                await clean_up(connection, self._keeper)
+                removed = await clean_up(connection, self._keeper)
             finally:
                 self.table.release(connection)
+                if connection.joined is not None and not removed:
+                    self._removals.add(connection.joined.env_id, connection.id)
                 self._serving.pop(connection, None)
                 place.leave(connection.disconnect)
                 self._remember(connection)
