@@ -25,6 +25,7 @@ from connect.nursery.addresses import (
 from connect.nursery.admission import Place
 from connect.nursery.gateway import Gateway
 from connect.nursery.stream import WorkerStream
+from connect.nursery.websocket import wrap_worker_stream
 
 __all__ = ["SUBPROTOCOL", "serve_gateway"]
 
@@ -160,7 +161,7 @@ async def _accept(
     gateway: Gateway, nursery: trio.Nursery, upgrade: WorkerStream
 ) -> trio_websocket.WebSocketConnection:
     limit = gateway.services.settings.limits.message_bytes
-    request = await trio_websocket.wrap_server_stream(
+    request = await wrap_worker_stream(
         nursery, upgrade, max_message_size=limit, receive_buffer_size=65536
     )
     return await request.accept(subprotocol=SUBPROTOCOL)

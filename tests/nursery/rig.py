@@ -19,6 +19,7 @@ from connect.nursery.listener import SUBPROTOCOL
 from connect.nursery.registration import Registration
 from connect.nursery.services import Services
 from connect.nursery.stream import WorkerStream
+from connect.nursery.websocket import wrap_worker_stream
 from connect.protocol.envelope import decode_message, encode_message
 from connect.protocol.messages.connect import v1 as pb
 from connect.protocol.tokens import SessionTokens
@@ -179,9 +180,7 @@ class Rig:
         below = WorkerStream(stream)
         self.streams.append(below)
         async with trio.open_nursery() as nursery:
-            request = await trio_websocket.wrap_server_stream(
-                nursery, below, max_message_size=max_message_size
-            )
+            request = await wrap_worker_stream(nursery, below, max_message_size=max_message_size)
             socket = await request.accept(subprotocol=SUBPROTOCOL)
             await self.gateway.serve_socket(socket, stream=below)
             nursery.cancel_scope.cancel()

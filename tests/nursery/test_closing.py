@@ -13,7 +13,7 @@ from connect.protocol.messages.connect import v1 as pb
 from tests.nursery.draining import another_gateway, connection_of, start_request
 from tests.nursery.rig import ENV, Kind, Peer, Rig, open_rig, with_limits, with_timing
 
-TEXT, BINARY = 0x81, 0x82
+TEXT, BINARY, CLOSE, PING = 0x81, 0x82, 0x88, 0x89
 
 
 async def send_raw(worker: Peer, data: bytes, opcode: int = BINARY) -> None:
@@ -64,6 +64,38 @@ async def test_a_reply_that_crosses_the_close_frame_is_stored_and_pushed(
         assert not connection.finished.is_set()
         assert await stored(rig, "r1") == b'"late"'
         assert [push[:2] for push in rig.pushes.pushed] == [("10.0.0.1", 50053)]
+
+
+async def test_a_ping_that_crosses_the_close_frame_is_not_answered_and_costs_no_reply(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(with_timing(drain=5)) as rig:
+        rig.nursery.start_soon(another_gateway, rig)
+        worker = await rig.worker()
+        await rig.lease("r1")
+        await start_request(rig, worker, "r1")
+        connection = await closing(rig, worker)
+        await send_raw(worker, b"hi", PING)
+        await send_raw(worker, reply_message("r1"))
+        await wait_all_tasks_blocked()
+        assert await stored(rig, "r1") == b'"late"'
+        closed = trio.current_time()
+        await send_raw(worker, struct.pack("!H", 1000), CLOSE)
+        await connection.finished.wait()
+        assert trio.current_time() == pytest.approx(closed)
+
+
+async def test_a_message_that_is_too_large_and_crosses_the_close_frame_ends_nothing_else(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(with_timing(drain=5)) as rig:
+        rig.nursery.start_soon(another_gateway, rig)
+        worker = await rig.worker()
+        connection = await closing(rig, worker)
+        connection.socket._max_message_size = 10
+        await send_raw(worker, b"x" * 11)
+        await connection.finished.wait()
+        assert len(rig.gateway.history) == 1
 
 
 async def test_several_replies_that_cross_the_close_frame_are_all_stored(

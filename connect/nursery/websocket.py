@@ -1,0 +1,51 @@
+"""The WebSocket of a worker: the library's, where that would fail by what the worker sends."""
+
+import trio
+import trio_websocket
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Event, Pong
+
+__all__ = ["WorkerSocket", "wrap_worker_stream"]
+
+
+class WorkerSocket(trio_websocket.WebSocketConnection):
+    """A WebSocket that answers nothing more once its close frame is out (RFC 6455, section 5.5.1).
+
+    The library would answer pings and faulty frames that cross it, which wsproto refuses; then
+    its reader would be gone, and with it what else crosses the close frame.
+    """
+
+    async def _send(self, event: Event) -> None:
+        closing = self._wsproto.state in (ConnectionState.LOCAL_CLOSING, ConnectionState.CLOSED)
+        if closing and isinstance(event, Pong | CloseConnection):
+            await trio.lowlevel.checkpoint()
+        else:
+            await super()._send(event)
+
+
+async def wrap_worker_stream(
+    nursery: trio.Nursery,
+    stream: trio.abc.Stream,
+    *,
+    max_message_size: int,
+    receive_buffer_size: int = 4096,
+) -> trio_websocket.WebSocketRequest:
+    """Do as `trio_websocket.wrap_server_stream` does, for a `WorkerSocket`.
+
+    Args:
+        nursery: where the socket's reader lives.
+        max_message_size: of a message, in bytes; larger ones close the socket with 1009.
+        receive_buffer_size: bytes that are read at once.
+
+    Returns:
+        The upgrade request, to be accepted. Cancelled, it leaves the reader in the nursery.
+    """
+    socket = WorkerSocket(
+        stream,
+        WSConnection(ConnectionType.SERVER),
+        max_message_size=max_message_size,
+        receive_buffer_size=receive_buffer_size,
+    )
+    nursery.start_soon(socket._reader_task)
+    return await socket._get_request()
