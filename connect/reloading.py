@@ -180,7 +180,10 @@ class Reloadable:
         record = self.last
         new_ids = (*record.functions.added, *record.functions.changed)
         if new_ids and self._compare is not None:
-            await self._compare(new_ids)
+            try:
+                await self._compare(new_ids)
+            except Exception:  # noqa: BLE001 - logged; what was read has taken effect, and stays
+                self._log.exception("new definitions cannot be compared with registered functions")
         return record
 
     def _apply(self, new: Given) -> ReloadRecord:

@@ -36,6 +36,7 @@ class Rig:
         keys: the settings whose keys were taken over.
         refused: what swapping the keys raises.
         compared: the ids of the definitions that registered functions were compared with.
+        fault: what comparing raises.
         logs: what was logged.
     """
 
@@ -44,6 +45,7 @@ class Rig:
     keys: list[Settings] = field(default_factory=list)
     refused: ConfigurationError | None = None
     compared: list[tuple[str, ...]] = field(default_factory=list)
+    fault: Exception | None = None
     changed: list[LogLevel] = field(default_factory=list)
     logs: list[Any] = field(default_factory=list)
 
@@ -67,6 +69,8 @@ class Rig:
         await trio.lowlevel.checkpoint()
         assert set(ids) <= set(self.reloadable.functions)
         self.compared.append(tuple(ids))
+        if self.fault is not None:
+            raise self.fault
 
     async def reload(self, read: Read) -> ReloadRecord:
         with capture_logs() as logs:
@@ -140,6 +144,14 @@ async def test_what_is_registered_is_compared_with_new_and_changed_definitions(r
     changed = Given(Settings(), DefinedFunctions([DefinedFunction(named, "f.cue")]))
     await rig.reload(lambda: changed)
     assert rig.compared == [("b",), ("a",)]
+
+
+async def test_a_comparison_that_fails_unforeseen_is_logged_and_the_reload_stands(rig: Rig) -> None:
+    rig.fault = RuntimeError("broken for the test")
+    record = await rig.reload(given(None, "a", "b"))
+    assert record.succeeded
+    assert list(rig.reloadable.functions) == ["a", "b"]
+    assert rig.logs[-1]["event"] == "new definitions cannot be compared with registered functions"
 
 
 async def test_a_refused_reload_compares_nothing(rig: Rig) -> None:

@@ -6,7 +6,7 @@ from structlog.typing import FilteringBoundLogger
 
 from connect.config.defined import DefinedFunctions
 from connect.config.differences import differences
-from connect.errors import StoreUnavailable
+from connect.errors import ConnectError
 from connect.nursery.services import Services
 from connect.state.records import AppRecord
 from connect.state.store import AppStore
@@ -44,14 +44,14 @@ async def compare_stored(
 ) -> None:
     """Log how the registered functions of all apps differ from definitions that are new.
 
-    A store that does not answer is logged, too.
+    A store that does not answer, or refuses to, is logged, too.
 
     Args:
         ids: of the definitions.
     """
     try:
         registered = await apps.all(env_id)
-    except StoreUnavailable as error:
+    except ConnectError as error:
         log.warning(
             "registered functions cannot be compared with new definitions", error=str(error)
         )

@@ -11,10 +11,11 @@ from trio.testing import MockClock
 
 from connect.config.defined import DefinedFunction, DefinedFunctions
 from connect.config.definitions import Function
-from connect.errors import StoreUnavailable
+from connect.errors import ConnectError, StoreUnavailable
 from connect.nursery import comparison
 from connect.nursery.comparison import compare_stored
 from connect.protocol.messages.connect import v1 as pb
+from connect.state.commands import CommandError
 from connect.state.records import AppRecord
 from tests.nursery.rig import ENV, open_rig
 from tests.runs.fakes import Apps
@@ -110,12 +111,16 @@ async def test_of_very_many_syncs_the_last_ones_are_known(
         assert list(rig.gateway.services.compared) == ["s2", "s3"]
 
 
-class AwayApps(Apps):
-    """An app store that does not answer."""
+class FailingApps(Apps):
+    """An app store that fails."""
+
+    def __init__(self, error: ConnectError) -> None:
+        super().__init__()
+        self._error = error
 
     async def all(self, env_id: str) -> list[AppRecord]:
         await trio.lowlevel.checkpoint()
-        raise StoreUnavailable("away")
+        raise self._error
 
 
 async def stored(apps: Apps, *ids: str) -> list[Any]:
@@ -135,6 +140,9 @@ async def test_definitions_that_have_not_changed_are_not_told_of_again() -> None
     assert await stored(Apps({"id": "my-app-hello", "name": "hello"}), "other") == []
 
 
-async def test_a_store_that_does_not_answer_is_told() -> None:
-    [log] = await stored(AwayApps(), "my-app-hello")
+@pytest.mark.parametrize(
+    "error", [StoreUnavailable("away"), CommandError("NOPERM no permissions for 'hvals'")], ids=repr
+)
+async def test_a_store_that_does_not_answer_or_refuses_is_told(error: ConnectError) -> None:
+    [log] = await stored(FailingApps(error), "my-app-hello")
     assert log["event"] == "registered functions cannot be compared with new definitions"
