@@ -159,12 +159,16 @@ async def _serve_websocket(
 
 async def _accept(
     gateway: Gateway, nursery: trio.Nursery, upgrade: WorkerStream
-) -> trio_websocket.WebSocketConnection:
+) -> trio_websocket.WebSocketConnection | None:
+    """Accept the upgrade; None if the peer is gone already."""
     limit = gateway.services.settings.limits.message_bytes
     request = await wrap_worker_stream(
         nursery, upgrade, max_message_size=limit, receive_buffer_size=65536
     )
-    return await request.accept(subprotocol=SUBPROTOCOL)
+    try:
+        return await request.accept(subprotocol=SUBPROTOCOL)
+    except trio_websocket.ConnectionClosed:
+        return None
 
 
 async def _linger(stream: trio.SocketStream) -> None:

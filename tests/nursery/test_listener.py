@@ -9,8 +9,10 @@ import trio
 import trio_websocket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from connect.nursery.listener import SUBPROTOCOL, serve_gateway
+from connect.nursery.stream import WorkerStream
 from connect.protocol.envelope import encode_message
 from connect.protocol.messages.connect import v1 as pb
 from connect.settings import Settings
@@ -187,6 +189,20 @@ async def test_a_socket_that_closes_before_its_request_is_harmless() -> None:
         stream = await trio.open_tcp_stream("127.0.0.1", port.number)
         await stream.aclose()
         assert (await port.get("/v0")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_socket_that_is_reset_before_its_request_is_accepted_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def reset(stream: WorkerStream, data: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError("Connection reset by peer")
+
+    monkeypatch.setattr(WorkerStream, "send_all", reset)
+    with capture_logs() as logs:
+        async with open_port() as port:
+            assert await port.upgrade() == b""
+    assert [log for log in logs if log["log_level"] in ("warning", "error")] == []
 
 
 async def test_fragments_and_pings_between_them_make_one_message() -> None:
