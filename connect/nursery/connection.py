@@ -83,22 +83,15 @@ class Connection:
         place: Place,
         stream: WorkerStream | None = None,
     ) -> None:
-        limits = services.settings.limits
         self.socket = socket
         self.services = services
         self.background = background
         self.place = place
         self.stream = stream
+        limits = services.settings.limits
         self.machine = m.ConnectionMachine(most_apps=limits.apps_hard_cap)
-        self.outbox = Outbox(
-            max_messages=limits.outbox_messages,
-            max_bytes=limits.outbox_bytes,
-            stalled_after=services.settings.timing.write / 2,
-        )
-        self.store_slots = StoreSlots(
-            max_tasks=limits.store_tasks_per_connection,
-            max_bytes=limits.store_bytes_per_connection,
-        )
+        self.outbox = Outbox(services.settings)
+        self.store_slots = StoreSlots(limits)
         self.forwards = Forwards(self.outbox)
         self.joined: Joined | None = None
         self.id = ""

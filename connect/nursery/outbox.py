@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from connect.settings import Settings
+
 __all__ = ["Outbox", "PendingForward"]
 
 # Control messages are small and few (acks, heartbeats, lease acks): a worker for which
@@ -51,9 +53,9 @@ class Outbox:
     A queue is there only while something waits in it: most connections are idle mostly.
 
     Args:
-        max_messages: data messages that may wait.
-        max_bytes: bytes of data messages that may wait; one message always may.
-        stalled_after: seconds that one write may take before no more requests are taken.
+        settings: read whenever they count: `Limits.outbox_messages` and `Limits.outbox_bytes`,
+            the data messages and their bytes that may wait (one message always may), and
+            `Timing.write`, the time for one write; after half of it no more requests are taken.
 
     Attributes:
         cut: whether a message may have been written in part only: what were written after
@@ -61,21 +63,17 @@ class Outbox:
     """
 
     __slots__ = (
-        "_control", "_control_bytes", "_data", "_data_bytes", "_filled", "_full", "_max_bytes",
-        "_max_messages", "_stalled_after", "_write_began", "_writing", "_written", "cut",
+        "_control", "_control_bytes", "_data", "_data_bytes", "_filled", "_full", "_settings",
+        "_write_began", "_writing", "_written", "cut",
     )  # fmt: skip
 
-    def __init__(
-        self, *, max_messages: int, max_bytes: int, stalled_after: float = float("inf")
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._control: deque[bytes] | None = None
         self._data: deque[tuple[bytes, PendingForward]] | None = None
         self._data_bytes = 0
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
         self._control_bytes = 0
         self._full = False
-        self._stalled_after = stalled_after
         self._write_began = float("inf")
         self._writing: trio.CancelScope | None = None
         self._written: PendingForward | None = None
@@ -96,19 +94,18 @@ class Outbox:
     @property
     def stalled(self) -> bool:
         """Whether a write takes so long that the worker seems not to read."""
-        return trio.current_time() - self._write_began >= self._stalled_after
+        return trio.current_time() - self._write_began >= self._settings.timing.write / 2
 
-    def write_begins(self, seconds: float = float("inf")) -> trio.CancelScope:
+    def write_begins(self) -> trio.CancelScope:
         """Note that a message is being written from now on.
 
-        Args:
-            seconds: how long that may take.
-
         Returns:
-            The scope to write it in: shielded, with that deadline, and cut by `give_up_writing`.
+            The scope to write it in: shielded, with the write deadline, and cut by
+            `give_up_writing`.
         """
         self._write_began = trio.current_time()
-        self._writing = trio.CancelScope(deadline=self._write_began + seconds, shield=True)
+        deadline = self._write_began + self._settings.timing.write
+        self._writing = trio.CancelScope(deadline=deadline, shield=True)
         return self._writing
 
     def write_ended(self) -> None:
@@ -139,9 +136,10 @@ class Outbox:
 
         Once as much waits as may, no more is taken until a quarter of that is left.
         """
+        limits = self._settings.limits
         waiting = len(self._data) if self._data else 0
-        if waiting >= self._max_messages or (
-            waiting and self._data_bytes + len(message) > self._max_bytes
+        if waiting >= limits.outbox_messages or (
+            waiting and self._data_bytes + len(message) > limits.outbox_bytes
         ):
             self._full = True
         if self._full or self.stalled:
@@ -160,12 +158,13 @@ class Outbox:
             self._control_bytes -= len(control)
             return control
         self._control = None
+        limits = self._settings.limits
         while self._data:
             message, forward = self._data.popleft()
             self._data_bytes -= len(message)
             if (
-                len(self._data) <= self._max_messages * LOW_WATER
-                and self._data_bytes <= self._max_bytes * LOW_WATER
+                len(self._data) <= limits.outbox_messages * LOW_WATER
+                and self._data_bytes <= limits.outbox_bytes * LOW_WATER
             ):
                 self._full = False
             if forward.success is None:

@@ -15,10 +15,9 @@ async def pump(connection: Connection) -> None:
     a close frame, for which there is no room on the wire any more. What still waits when the
     connection ends is not written here: `clean_up` sends the control messages among it.
     """
-    seconds = connection.services.settings.timing.write
     while True:
         message = await connection.outbox.get()
-        with connection.outbox.write_begins(seconds) as scope:
+        with connection.outbox.write_begins() as scope:
             try:
                 await connection.socket.send_message(message)
             except trio_websocket.ConnectionClosed as closed:

@@ -2,6 +2,8 @@
 
 import trio
 
+from connect.settings import Limits
+
 __all__ = ["StoreSlots"]
 
 
@@ -9,17 +11,16 @@ class StoreSlots:
     """Counts tasks and bytes, with a high and a low water mark, for one reader.
 
     Args:
-        max_tasks, max_bytes: at these marks there is no room, until half is left of both.
+        limits: read whenever they count: at `Limits.store_tasks_per_connection` or
+            `Limits.store_bytes_per_connection` there is no room, until half is left of both.
     """
 
     __slots__ = (
-        "_bytes", "_excused", "_full", "_max_bytes", "_max_tasks", "_paused_at", "_released",
-        "_tasks",
+        "_bytes", "_excused", "_full", "_limits", "_paused_at", "_released", "_tasks",
     )  # fmt: skip
 
-    def __init__(self, *, max_tasks: int, max_bytes: int) -> None:
-        self._max_tasks = max_tasks
-        self._max_bytes = max_bytes
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._tasks = 0
         self._bytes = 0
         self._full = False
@@ -52,14 +53,22 @@ class StoreSlots:
         """Count a task that holds so many bytes; one may pass the mark, so take none when full."""
         self._tasks += 1
         self._bytes += size
-        if self._tasks >= self._max_tasks or self._bytes >= self._max_bytes:
+        limits = self._limits
+        if (
+            self._tasks >= limits.store_tasks_per_connection
+            or self._bytes >= limits.store_bytes_per_connection
+        ):
             self._full = True
 
     def release(self, size: int) -> None:
         """Count a task less."""
         self._tasks -= 1
         self._bytes -= size
-        if self._tasks <= self._max_tasks // 2 and self._bytes <= self._max_bytes // 2:
+        limits = self._limits
+        if (
+            self._tasks <= limits.store_tasks_per_connection // 2
+            and self._bytes <= limits.store_bytes_per_connection // 2
+        ):
             self._full = False
         if self._released is not None:
             self._released.set()

@@ -31,13 +31,14 @@ async def watch(connection: Connection) -> None:
         await connection.opened.wait()
     connection.apply(connection.machine.join_timed_out())
 
-    silence = timing.heartbeat_misses * timing.worker_heartbeat
     slots = connection.store_slots
     while True:
         if slots.pausing:
             await slots.wait_release()
             continue
-        # A heartbeat moves the deadline; one wake-up per silence is enough to see it.
+        # A heartbeat moves the deadline; one wake-up per silence is enough to see it. A reload
+        # may move it, too: a shorter silence counts from the next wake-up on.
+        silence = timing.heartbeat_misses * timing.worker_heartbeat
         deadline = connection.last_heartbeat + silence + slots.paused
         if trio.current_time() > deadline:
             connection.apply(connection.machine.heartbeats_missed())

@@ -16,9 +16,13 @@ from tests.nursery.draining import another_gateway, connection_of, forwarding
 from tests.nursery.rig import Kind, Peer, Rig, open_rig, request_bytes, with_limits, with_timing
 
 
-def outbox(**bounds: float) -> Outbox:
-    known = {"max_messages": 8, "max_bytes": 800} | bounds
-    return Outbox(**known)  # type: ignore[arg-type] # built by name
+def outbox(messages: int = 8, size: int = 800) -> Outbox:
+    return Outbox(with_limits(outbox_messages=messages, outbox_bytes=size))
+
+
+def store_slots(tasks: int) -> StoreSlots:
+    limits = with_limits(store_tasks_per_connection=tasks, store_bytes_per_connection=100)
+    return StoreSlots(limits.limits)
 
 
 def put(box: Outbox, size: int = 1) -> bool:
@@ -72,7 +76,7 @@ async def test_last_words_take_the_control_messages_bytes_along() -> None:
 
 
 async def test_while_a_write_takes_long_no_request_is_taken(mock_clock: MockClock) -> None:
-    box = outbox(stalled_after=2.5)
+    box = outbox()
     box.write_begins()
     mock_clock.jump(2.4)
     assert put(box)
@@ -87,14 +91,14 @@ async def test_while_a_write_takes_long_no_request_is_taken(mock_clock: MockCloc
 
 @pytest.mark.parametrize("sizes", [[0, 0, 0, 0], [100, 0], [150]])
 async def test_at_the_high_mark_of_tasks_or_bytes_there_is_no_room(sizes: list[int]) -> None:
-    slots = StoreSlots(max_tasks=4, max_bytes=100)
+    slots = store_slots(4)
     for size in sizes:
         slots.take(size)
     assert slots.full
 
 
 async def test_there_is_room_again_when_half_of_both_is_left() -> None:
-    slots = StoreSlots(max_tasks=4, max_bytes=100)
+    slots = store_slots(4)
     for size in (30, 30, 30, 30):
         slots.take(size)
     states = []
@@ -105,7 +109,7 @@ async def test_there_is_room_again_when_half_of_both_is_left() -> None:
 
 
 async def test_whoever_waits_is_woken_by_each_task_that_is_done(autojump_clock: MockClock) -> None:
-    slots = StoreSlots(max_tasks=1, max_bytes=100)
+    slots = store_slots(1)
     slots.take(1)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(slots.wait_release)
@@ -311,7 +315,7 @@ async def test_a_write_that_ends_as_it_is_given_up_has_left(autojump_clock: Mock
     box, forward = outbox(), PendingForward()
     box.put_data(b"x", forward)
     box.get_nowait()
-    with box.write_begins(5) as scope:
+    with box.write_begins() as scope:
         box.give_up_writing()
     forward.settle(False, in_doubt=True)
     assert (scope.cancelled_caught, forward.in_doubt, box.cut) == (False, True, True)
