@@ -26,6 +26,7 @@ from connect.state.records import ConnectionStatus, GatewayRecord
 
 __all__ = ["GatewayAdmin", "GatewayPort"]
 
+C = TypeVar("C", OpenConnection, ClosedConnection)
 E = TypeVar("E", bound=StrEnum)
 
 # Of connections, where the request does not say how many.
@@ -135,7 +136,7 @@ class GatewayAdmin:
             for connection in gateway.open_connections()
             if _matches(connection, asked) and status in ("", connection.status)
         ]
-        return _page(request, [_open(connection) for connection in found])
+        return _page(request, found, _open)
 
     async def closed(self, request: Request) -> Response:
         """Those that have ended, the latest first.
@@ -153,7 +154,7 @@ class GatewayAdmin:
             and reason in (None, connection.disconnect.reason)
             and by in (None, connection.disconnect.by)
         ]
-        return _page(request, [_closed(connection) for connection in found])
+        return _page(request, found, _closed)
 
     async def drain(self, _request: Request) -> Response:
         """Begin to drain the gateway (Connect protocol, section 4)."""
@@ -226,12 +227,13 @@ def _matches(connection: OpenConnection | ClosedConnection, asked: Mapping[str, 
     return (app is None or app in connection.apps) and instance in (None, connection.instance_id)
 
 
-def _page(request: Request, found: Sequence[Mapping[str, Any]]) -> Response:
-    """Return as many of them as are asked for, and how many there are."""
+def _page(request: Request, found: Sequence[C], render: Callable[[C], object]) -> Response:
+    """Return as many of them as are asked for, rendered, and how many there are."""
     text = request.query_params.get("limit", str(_LIMIT))
     if not text.isdecimal():
         raise ApiError(400, f"limit must be a whole number, not {text!r}", code="invalid_query")
-    return json_response({"data": found[: int(text)], "matching": len(found)})
+    data = [render(connection) for connection in found[: int(text)]]
+    return json_response({"data": data, "matching": len(found)})
 
 
 def _open(connection: OpenConnection) -> dict[str, Any]:

@@ -288,6 +288,16 @@ async def test_the_number_of_matching_connections_does_not_depend_on_the_limit()
     assert response.json()["matching"] == 3
 
 
+@pytest.mark.parametrize("path", ["/connections?limit=1", "/connections/closed?limit=1"])
+async def test_of_many_connections_only_those_that_are_shown_are_rendered(path: str) -> None:
+    broken: dict[str, Any] = {"transitions": ()}  # cannot be rendered
+    gateway = FakeGateway(
+        [an_open_connection(), an_open_connection(**broken)],
+        closed=[a_closed_connection(), a_closed_connection(**broken)],
+    )
+    assert (await ask(path, gateway=gateway)).json()["matching"] == 2
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [("", ["c1", "c2"]), ("?status=draining", ["c2"]), ("?instance=worker-1", ["c1", "c2"])],
