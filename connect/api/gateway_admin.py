@@ -20,6 +20,7 @@ from connect.protocol.lifecycle import (
     OpenConnection,
     Side,
     Transition,
+    WorkerStatus,
 )
 from connect.settings import Settings
 from connect.state.records import ConnectionStatus, GatewayRecord
@@ -247,7 +248,19 @@ def _open(connection: OpenConnection) -> dict[str, Any]:
         "opened_at": _time(connection.transitions[0].at),
         "heartbeat_age": round(connection.heartbeat_age, 3),
         "in_flight": connection.in_flight,
+        "worker_status": _worker_status(connection.worker_status),
         "transitions": _transitions(connection.transitions),
+    }
+
+
+def _worker_status(status: WorkerStatus | None) -> dict[str, Any] | None:
+    if status is None:
+        return None
+    return {
+        "at": _time(status.at),
+        "in_flight_request_ids": list(status.request_ids),
+        "in_flight": status.in_flight,
+        "shutdown_requested": status.shutdown_requested,
     }
 
 

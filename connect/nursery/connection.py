@@ -27,7 +27,7 @@ from connect.nursery.slots import StoreSlots
 from connect.nursery.stream import WorkerStream
 from connect.nursery.sync import register_again
 from connect.protocol import machine as m
-from connect.protocol.lifecycle import Transition
+from connect.protocol.lifecycle import Transition, WorkerStatus
 from connect.protocol.messages.connect import v1 as pb
 from connect.state.records import ConnectionRecord, ConnectionStatus
 
@@ -38,6 +38,10 @@ FORWARD_GRACE = 5.0
 
 # Between WORKER_STATUS messages that are recorded (section 4).
 STATUS_SPACING = 2.0
+
+# What is kept of one: a worker chooses its request ids' number and length, in characters.
+_MOST_IDS = 100
+_LONGEST_ID = 200
 
 # How long the ack of a request that is on the wire is waited for once its gateway drains:
 # the worker may run it already, and whoever got it next would run it again.
@@ -103,7 +107,7 @@ class Connection:
         self.last_heartbeat = trio.current_time()
         self.hello_received = trio.Event()
         self.opened = trio.Event()
-        self.worker_status: pb.WorkerStatusData | None = None
+        self.worker_status: WorkerStatus | None = None
         self.log = services.log
         self._status_at = -STATUS_SPACING
         self._heartbeats_to_answer = 0
@@ -174,15 +178,26 @@ class Connection:
                     if len(self.forwards) and self._nursery is not None:
                         self._nursery.start_soon(self._fail_forwards_later)
                 case m.StatusReceived(status):
-                    if trio.current_time() - self._status_at >= STATUS_SPACING:
-                        self._status_at = trio.current_time()
-                        self.worker_status = status
+                    self._note_status(status)
                 case m.MessageIgnored(kind, why):
                     self._log_once("message ignored", kind=kind, why=why)
                 case m.Close(disconnect):
                     self.end(disconnect)
                 case _:
                     raise AssertionError(f"not an effect to apply here: {effect!r}")
+
+    def _note_status(self, status: pb.WorkerStatusData) -> None:
+        if trio.current_time() - self._status_at < STATUS_SPACING:
+            return
+        self._status_at = trio.current_time()
+        request_ids = status.in_flight_request_ids
+        shown = (request_id[:_LONGEST_ID] for request_id in request_ids[:_MOST_IDS])
+        self.worker_status = WorkerStatus(
+            at=self.services.now(),
+            request_ids=tuple(shown),
+            in_flight=len(request_ids),
+            shutdown_requested=status.shutdown_requested,
+        )
 
     # Logs
 

@@ -65,6 +65,7 @@ def open_connection(connection: Connection) -> OpenConnection:
         heartbeat_age=trio.current_time() - connection.last_heartbeat,
         in_flight=connection.in_flight,
         transitions=tuple(connection.transitions),
+        worker_status=connection.worker_status,
     )
 
 

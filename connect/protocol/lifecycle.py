@@ -19,6 +19,7 @@ __all__ = [
     "PhaseReason",
     "Side",
     "Transition",
+    "WorkerStatus",
     "socket_disconnect",
 ]
 
@@ -117,6 +118,23 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """What a worker has last said of itself by WORKER_STATUS (Connect protocol, section 4).
+
+    Attributes:
+        at: when, in unix seconds.
+        request_ids: of the requests that it runs; some of them, if they are many or long.
+        in_flight: how many they are.
+        shutdown_requested: whether it is about to leave.
+    """
+
+    at: float
+    request_ids: Sequence[str]
+    in_flight: int
+    shutdown_requested: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenConnection:
     """What a gateway shows of a connection that is open.
 
@@ -126,6 +144,7 @@ class OpenConnection:
         heartbeat_age: seconds since the last heartbeat, or since the socket was accepted.
         in_flight: requests that the worker has acked and not replied to.
         transitions: every phase so far, in order.
+        worker_status: None until the worker has sent one.
     """
 
     id: str
@@ -137,6 +156,7 @@ class OpenConnection:
     heartbeat_age: float
     in_flight: int
     transitions: Sequence[Transition]
+    worker_status: WorkerStatus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from connect.protocol.lifecycle import (
     PhaseReason,
     Side,
     Transition,
+    WorkerStatus,
 )
 from connect.settings import Settings
 from connect.state.records import GatewayRecord, GatewayStatus
@@ -225,6 +226,7 @@ async def test_an_open_connection_is_shown() -> None:
                 "opened_at": "2025-11-24T16:00:00.000Z",
                 "heartbeat_age": 1.235,
                 "in_flight": 2,
+                "worker_status": None,
                 "transitions": [
                     {
                         "phase": "HANDSHAKING",
@@ -286,6 +288,20 @@ async def test_closed_connections_are_filtered(query: str, expected: list[str]) 
 async def test_the_number_of_matching_connections_does_not_depend_on_the_limit() -> None:
     response = await ask("/connections/closed?limit=1&app=shop", gateway=FakeGateway(closed=CLOSED))
     assert response.json()["matching"] == 3
+
+
+async def test_what_a_worker_says_of_itself_is_shown() -> None:
+    status = WorkerStatus(
+        at=1_764_000_001.0, request_ids=("r1",), in_flight=1, shutdown_requested=True
+    )
+    gateway = FakeGateway([an_open_connection(worker_status=status)])
+    [shown] = (await ask("/connections", gateway=gateway)).json()["data"]
+    assert shown["worker_status"] == {
+        "at": "2025-11-24T16:00:01.000Z",
+        "in_flight_request_ids": ["r1"],
+        "in_flight": 1,
+        "shutdown_requested": True,
+    }
 
 
 @pytest.mark.parametrize("path", ["/connections?limit=1", "/connections/closed?limit=1"])

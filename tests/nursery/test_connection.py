@@ -8,11 +8,11 @@ import trio.testing
 from trio.testing import MockClock
 
 from connect.errors import ForwardInDoubt, Syscode
-from connect.protocol.lifecycle import DisconnectReason
+from connect.protocol.lifecycle import DisconnectReason, WorkerStatus
 from connect.protocol.messages.connect import v1 as pb
 from connect.state.records import ConnectionStatus, LeaseRecord
 from tests.nursery.draining import forwarding
-from tests.nursery.rig import ENV, Kind, Peer, Rig, open_rig, request_bytes, with_limits
+from tests.nursery.rig import ENV, Kind, Peer, Rig, now, open_rig, request_bytes, with_limits
 
 
 async def forward(rig: Rig, worker: Peer, request_id: str, results: list[Any]) -> None:
@@ -482,7 +482,22 @@ async def test_what_a_worker_says_of_itself_is_recorded_at_most_every_two_second
             await worker.send(Kind.WORKER_STATUS, bytes(status))
             await trio.testing.wait_all_tasks_blocked()
             assert connection.worker_status is not None
-            assert connection.worker_status.in_flight_request_ids == [seen]
+            assert connection.worker_status.request_ids == (seen,)
+
+
+async def test_of_what_a_worker_says_of_itself_a_bounded_part_is_kept(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        request_ids = [f"{number:0300}" for number in range(150)]
+        status = pb.WorkerStatusData(in_flight_request_ids=request_ids, shutdown_requested=True)
+        await worker.send(Kind.WORKER_STATUS, bytes(status))
+        await trio.testing.wait_all_tasks_blocked()
+        [shown] = rig.gateway.open_connections()
+        assert shown.worker_status == WorkerStatus(
+            at=now(), request_ids=("0" * 200,) * 100, in_flight=150, shutdown_requested=True
+        )
 
 
 async def test_an_unknown_kind_is_survived(autojump_clock: MockClock) -> None:
