@@ -15,6 +15,8 @@ _MOST = 10_000
 # Between two attempts of which the first failed, in seconds.
 _AGAIN = 0.25
 
+_LEFT = "connection left in the store to be collected"
+
 
 class Removals:
     """The connections of one gateway that have ended and may still be stored.
@@ -57,11 +59,9 @@ class Removals:
                     await trio.sleep(_AGAIN)
                     continue
                 except ConnectError as error:
-                    services.log.warning(
-                        "connection left in the store to be collected",
-                        connection_id=connection_id,
-                        error=str(error),
-                    )
+                    services.log.warning(_LEFT, connection_id=connection_id, error=str(error))
+                except Exception:  # the last resort: one record stays, the gateway goes on
+                    services.log.exception(_LEFT, connection_id=connection_id)
                 self._due.pop((env_id, connection_id), None)
             self._added = trio.Event()
 

@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from connect.errors import StoreUnavailable
 from connect.nursery import removals
 from connect.nursery.removals import Removals
-from tests.nursery.rig import ENV, Rig, open_rig
+from tests.nursery.rig import ENV, Kind, Rig, open_rig
 
 
 async def stored(rig: Rig) -> list[str]:
@@ -78,6 +78,18 @@ async def test_a_removal_that_the_store_refuses_keeps_no_other_waiting(
         await other.socket.aclose(1000, "WORKER_SHUTDOWN")
         await trio.sleep(1)
         assert await stored(rig) == [refused.connection_id]
+
+
+async def test_a_removal_that_fails_unforeseen_ends_nothing(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        rig.outages.broken = True
+        rig.gateway._removals.add(ENV, "01JD0000000000000000000000")
+        await wait_all_tasks_blocked()
+        rig.outages.broken = False
+        await worker.heartbeat()
+        await worker.expect(Kind.GATEWAY_HEARTBEAT)
+        assert len(rig.gateway._removals) == 0
 
 
 async def test_a_worker_that_has_come_back_with_its_id_stays_stored(

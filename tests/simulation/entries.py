@@ -31,14 +31,14 @@ def _entries_of_gateway(node: GatewayNode) -> Iterator[tuple[str, int]]:
     keeper, admission = gateway._keeper, gateway.admission
     yield "replies kept", len(keeper)
     yield "replies being saved", keeper._saving
-    yield "pushes", keeper._pushes._all.pushes
+    yield "pushes", keeper.pushes._all.pushes
     yield "handshakes", admission.handshakes + admission.pending
     yield "places without a connection", admission.places - len(gateway.table)
+    yield "records to remove", len(gateway._removals)
     yield "connections that end", len(gateway._serving) - len(gateway.table)
     for connection in gateway.table:
         yield "requests in flight", connection.in_flight
         yield "leases being extended", len(connection._extending)
-        yield "leases that are vouched for", len(connection._vouched)
         yield "forwards", len(connection.forwards._pending)
     streams = gateway.services.replies
     assert isinstance(streams, ExecutorStreams)

@@ -111,12 +111,12 @@ class AtRest:
         return {name: number for (of, name), number in self.tasks.items() if of == kind}
 
 
-async def count_at_first(world: World) -> AtRest:
-    """Count what there is as soon as all nodes are up."""
-    with trio.move_on_at(_UP):
+async def count_at_first(world: World) -> AtRest | None:
+    """Count what there is as soon as all nodes are up; None if they take too long for that."""
+    with trio.move_on_at(_UP) as in_time:
         for name in _names(world):
             await world.node(name).up.wait()
-    return await _count(world)
+    return None if in_time.cancelled_caught else await _count(world)
 
 
 async def _count(world: World) -> AtRest:
@@ -130,32 +130,32 @@ async def _count(world: World) -> AtRest:
 
 async def look_at_rest(
     world: World,
-    before: AtRest,
+    before: AtRest | None,
     faults: Sequence[Fault],
     rng: random.Random,
 ) -> None:
     """Wait until everything may be as it was, ask for some more, and note what is not.
 
     Args:
-        before: what there was when nothing had been asked yet.
+        before: what there was when nothing had been asked yet, if that is known.
         faults: that were carried out; some excuse what is stored.
         rng: which executor is asked first.
     """
     await _be_idle(world)
-    stranded = any(fault.can_strand for fault in faults)
     _look_at_nodes(world)
-    _look_at_stored_connections(world, faults, stranded=stranded)
-    if not stranded:
+    _look_at_stored_connections(world, faults)
+    if not any(fault.can_strand for fault in faults):
         _note_keys(world, _of_work())  # a reply that nobody took stays a little longer
     await _look_at_requests(world, rng)
     after = await _count(world)
-    _note_left(world, after.beyond(before))
+    if before is not None:
+        _note_left(world, after.beyond(before))
     _note_left(world, _open_ends(world))
     for name in _names(world):
         left = (f"{number} {what} of {name}" for what, number in entries(world.node(name)))
         _note_left(world, left)
-    _look_at_stored_connections(world, faults, stranded=stranded)
-    for instance in () if stranded else world.instances:
+    _look_at_stored_connections(world, faults)
+    for instance in world.instances:
         if load := await _store(world).capacity.load(_ENV, instance):
             _note_left(world, [f"{load} requests on {instance}"])
 
@@ -304,12 +304,8 @@ def look_at_records(world: World, faults: Sequence[Fault]) -> None:
         _note_keys(world, of_records)
 
 
-def _look_at_stored_connections(world: World, faults: Sequence[Fault], *, stranded: bool) -> None:
-    """Compare the records with the tables of the gateways, one by one, and with the indexes.
-
-    Args:
-        stranded: whether workers may be full, of what killed executors had.
-    """
+def _look_at_stored_connections(world: World, faults: Sequence[Fault]) -> None:
+    """Compare the records with the tables of the gateways, one by one, and with the indexes."""
     stored = {record.id: record for record in _stored_connections(world)}
     gateways = {record.id: record for record in _stored_gateways(world)}
     alive = _gateway_ids(world)
@@ -324,7 +320,7 @@ def _look_at_stored_connections(world: World, faults: Sequence[Fault], *, strand
         if own is None or own.status is not ConnectionStatus.READY:
             _note_missing(world, f"{worker} is not stored as ready at {node.name}")
         elif connection.machine.phase is Phase.READY and not _is_listed(
-            world, own, may_be_full=stranded
+            world, own, may_be_full=any(fault.can_strand for fault in faults)
         ):
             _note_missing(world, f"{worker} is ready at {node.name}, and not listed so")
     killed = any(_kills_gateway(fault) for fault in faults)

@@ -87,7 +87,7 @@ def _keep_replies() -> AbstractContextManager[object]:
 
 
 def _take_workers_for_full() -> AbstractContextManager[object]:
-    return edit(routing, "_COMPLETE", "settle(ARGV[13])", "local unused = ARGV[13]")
+    return edit(routing, "_COMPLETE", "settle(ARGV[15])", "local unused = ARGV[15]")
 
 
 MUTATIONS: dict[str, Mutation] = {
