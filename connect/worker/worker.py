@@ -7,6 +7,7 @@ import random
 import secrets
 import socket
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -252,7 +253,8 @@ class Worker:
                     continue
                 except Exception as error:  # noqa: BLE001 - work in flight outlives any fault here
                     failures += 1
-                    _log.exception("connect failed by a fault of the worker")
+                    stack = "".join(traceback.format_exception(error))
+                    _log.error("connect failed by a fault of the worker", stack=stack)
                     unforeseen = ConnectionFailed(f"{type(error).__name__}: {error}")
                     await self._pause_after(unforeseen, failures)
                     continue

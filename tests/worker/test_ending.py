@@ -194,6 +194,7 @@ async def test_a_refusal_does_not_cost_the_work_in_flight(
 
     await session.socket.aclose(1011)
     second = await gateway.session()
+    await second.extension()
     gate.release.set()
 
     assert (await second.reply()).body == b"3"

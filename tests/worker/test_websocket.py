@@ -141,6 +141,7 @@ async def test_a_fault_in_connecting_costs_no_work_in_flight(
     journal: list[JournalEntry],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    gateway.ready.extend_lease_interval = "10s"
     nursery.start_soon(make_worker().run)
     first = await gateway.session()
     await first.request("app-gated", data={"echo": 4})
@@ -153,6 +154,7 @@ async def test_a_fault_in_connecting_costs_no_work_in_flight(
     monkeypatch.setattr("connect.worker.worker.use_websocket", fail)
     await first.socket.aclose(1011)
     second = await gateway.session()
+    await second.extension()
     gate.release.set()
 
     assert (await second.reply()).body == b"4"
