@@ -247,9 +247,11 @@ async def _ask(world: World, workload: Workload, executor: str, request: str) ->
         _note_missing(world, text)
 
 
-def look_at_keys_of_requests(world: World) -> None:
+def look_at_keys_of_requests(world: World, faults: Sequence[Fault]) -> None:
     """Note what Redis holds of requests, although none is in progress.
 
+    A gateway whose save was not answered saves the reply again, and keeps it so for its time
+    where the request was over in between.
     A worker that has flushed its reply over HTTP may have sent it before, to a gateway that
     takes it up later, when the request is over: it saw the worker acknowledge the request,
     and cannot tell this from a lease that Redis has lost. So it keeps the reply, for its time.
@@ -260,7 +262,10 @@ def look_at_keys_of_requests(world: World) -> None:
         for event in world.around.history
         if isinstance(event, ReplyConfirmed) and event.how == Happening.REPLY_FLUSHED
     }
-    _note_keys(world, (*_of_work(), responses), excused=twice)
+    if any(fault.can_displace for fault in faults):
+        _note_keys(world, _of_work())
+    else:
+        _note_keys(world, (*_of_work(), responses), excused=twice)
 
 
 def _of_work() -> tuple[str, ...]:

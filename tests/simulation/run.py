@@ -159,7 +159,7 @@ async def _run(plan: Plan, around: Surroundings) -> None:
             await _be_busy(plan, world)
             if tidy:
                 await trio.sleep(_CLEANED_UP_WITHIN)
-                look_at_keys_of_requests(world)
+                look_at_keys_of_requests(world, plan.faults)
             rng = random.Random(f"{plan.seed} rest")
             await look_at_rest(world, before, plan.faults, rng)
             await _shut_down(world)
@@ -171,7 +171,7 @@ async def _run(plan: Plan, around: Surroundings) -> None:
     )
     look_at_records(world, plan.faults)
     if tidy:
-        look_at_keys_of_requests(world)
+        look_at_keys_of_requests(world, plan.faults)
     await _look_at_redis(world)
 
 
