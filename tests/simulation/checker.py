@@ -1,5 +1,6 @@
 """What must hold of every history. Pure: a history in, violations out."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -195,8 +196,10 @@ def _confirmed_replies_are_stored(facts: Facts) -> Findings:
         if not isinstance(event, ReplyConfirmed):
             continue
         chain = facts.chain_at(event.request, event.at)
-        if chain is None or event.worker not in chain.workers or not chain.live_at(event.at):
-            continue  # nobody waits for it, or for another's
+        if chain is None or not chain.live_at(event.at):
+            continue  # nobody waits for it
+        if chain.workers.get(event.worker, math.inf) > event.at:
+            continue  # for another's, or it is of a lease that this worker had before
         # A confirmation may be on its way while the request, which is over, is made once more.
         runs = (run for run in facts.runs_of(event.request) if run.worker == event.worker)
         began = min([chain.began, *(run.began for run in runs)])

@@ -349,6 +349,15 @@ def test_whoever_has_no_lease_any_more_may_be_told_anything() -> None:
     assert not found(*WELL, confirmed(30))
 
 
+def test_a_worker_may_be_told_late_of_its_reply_under_the_lease_before() -> None:
+    given_up = LeaseDeleted(at=2, request="r", node="ex-0")
+    before = (leased(1), began(1.1), given_up, finished(3), leased(3.1, "L2"))
+    again = began(5, "run-2", lease="L2")
+    late = found(*before, confirmed(4), again, finished(6, "run-2"))
+    assert "confirmed replies are stored" not in late
+    assert "confirmed replies are stored" in found(*before, again, confirmed(6))
+
+
 def test_a_worker_may_be_told_that_the_reply_of_another_is_safe() -> None:
     assert not found(*WELL[:4], *WELL[4:], confirmed(7, "wk-1.2"))
 
