@@ -10,7 +10,9 @@ told to a caller must be true of what is left:
   full while the call went on;
 - the worker stopped responding: something on the request's way was gone while it was under
   way: its worker, any gateway (over which its worker may have been connected), Redis, an
-  executor that was asked for it, or what joins these.
+  executor that was asked for it, or what joins these. Most faults that are alone cost nothing
+  that a worker had before, or was given afterwards: see `sparing`. The same goes for a request
+  that is leased anew.
 
 A worker remains if nothing has happened to it, to what joins it to gateways and the API, or to
 a gateway while it was ready at no other one. Gateways and workers that end in good order,
@@ -20,16 +22,18 @@ worker away, for those who look for one, but not what it was running, which it f
 restart of an executor excuses nothing.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator
 
 from connect.errors import Syscode
 from tests.simulation.endings import within_bounds
-from tests.simulation.facts import Call, Facts, node_of
+from tests.simulation.facts import Call, Chain, Facts, node_of
 from tests.simulation.faults import FaultKind
 from tests.simulation.history import STORE_UNAVAILABLE, Faulty
+from tests.simulation.sparing import is_alone, spares_work
 from tests.simulation.store import HOST
 
-__all__ = ["REASONS", "is_displaced", "is_excused"]
+__all__ = ["REASONS", "is_displaced", "is_excused", "may_be_lost"]
 
 # A node that begins again, or a connection that broke and both ends know it: workers come back
 # with a backoff that doubles with each failure, up to 30 s, and is drawn from all below. So it
@@ -84,15 +88,43 @@ def _all_are_full(facts: Facts, call: Call) -> bool:
 
 
 def _worker_is_away(facts: Facts, call: Call) -> bool:
-    if is_displaced(facts, call):
-        return True
-    workers = {node_of(worker) for chain in facts.chains[call.request] for worker in chain.workers}
-    executors = {node_of(other.executor) for other in facts.calls_of(call.request)}
-    return any(
-        _is_on_the_way(fault, workers, executors)
-        for fault in _amid(facts, call, _until_leases_run_out)
-        if fault.kind != FaultKind.RESTART or _takes_all_gateways(facts, fault)
+    chain = facts.chain_at(call.request, call.ended)
+    return is_displaced(facts, call) or may_be_lost(
+        facts, call.request, chain, call.began, call.ended
     )
+
+
+def may_be_lost(
+    facts: Facts, request: str, chain: Chain | None, since: float, until: float
+) -> bool:
+    """Whether faults explain that nothing comes of a request, or that it is leased anew.
+
+    Args:
+        chain: the lease that it had at last; None if it never was leased.
+        since, until: when it was under way, in seconds since the run began.
+    """
+    workers = {node_of(worker) for chain in facts.chains[request] for worker in chain.workers}
+    executors = {node_of(other.executor) for other in facts.calls_of(request)}
+    on_the_way = [fault for fault in _faults(facts) if _is_on_the_way(fault, workers, executors)]
+    return any(
+        fault.at <= until
+        and fault.until + _until_leases_run_out(fault) >= since
+        and (fault.kind != FaultKind.RESTART or _takes_all_gateways(facts, fault))
+        and not (
+            _is_untouched(chain, fault)
+            and is_alone(fault, on_the_way, until)
+            and spares_work(facts, fault)
+        )
+        for fault in on_the_way
+    )
+
+
+def _is_untouched(chain: Chain | None, fault: Faulty) -> bool:
+    """Whether a worker had the request when a fault began, or it was leased after its end."""
+    if chain is None:
+        return False
+    had = chain.live_at(fault.at) and min(chain.workers.values(), default=math.inf) < fault.at
+    return had or chain.began > fault.until + _KNOWN
 
 
 def _is_on_the_way(fault: Faulty, workers: Collection[str], executors: Collection[str]) -> bool:
@@ -208,9 +240,18 @@ def _is_of_redis(fault: Faulty) -> bool:
 
 
 def is_displaced(facts: Facts, call: Call) -> bool:
-    """Whether another executor was asked meanwhile: the lease then names that one."""
+    """Whether another executor was asked meanwhile: the lease may name that one then.
+
+    So may it if that one was asked before, and had no lease yet.
+    """
+    chain = facts.chain_at(call.request, call.ended)
+    leased = call.began if chain is None else max(call.began, chain.began)
     return any(
-        other.executor != call.executor and call.began <= other.began <= call.ended
+        other.executor != call.executor
+        and (
+            call.began <= other.began <= call.ended
+            or (call.began < leased and other.open_at(leased))
+        )
         for other in facts.calls_of(call.request)
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-from tests.simulation.causes import REASONS, is_displaced, is_excused
+from tests.simulation.causes import REASONS, is_displaced, is_excused, may_be_lost
 from tests.simulation.endings import late_endings
 from tests.simulation.facts import Call, Facts, Run, Span, StoredReply, most_at_once, node_of
 from tests.simulation.faults import FaultKind
@@ -126,6 +126,26 @@ def _failures_have_causes(facts: Facts) -> Findings:
             yield call.ended, f"{_name(call)} failed with {call.detail or 'no reason'}"
         elif not is_excused(facts, call):
             yield call.ended, f"{_name(call)} failed with {call.detail} for no reason"
+
+
+def _work_is_not_lost(facts: Facts) -> Findings:
+    """What a worker was leased is leased anew only if its reply, its caller or itself is gone.
+
+    Unlike a failure, it would not be seen by the callers.
+    """
+    for request, chains in facts.chains.items():
+        for lost, new in pairwise(chains):
+            if not lost.workers or any(
+                lost.began <= reply.stored <= new.began for reply in facts.replies[request]
+            ):
+                continue
+            given_up = any(
+                call.how is CallEnding.CANCELLED and lost.began <= call.ended <= new.began
+                for call in facts.calls_of(request)
+            )
+            if not given_up and not may_be_lost(facts, request, lost, lost.began, new.began):
+                who = " and ".join(lost.workers)
+                yield new.began, f"{request}, which {who} had, is leased anew for no reason"
 
 
 # No two workers hold a live lease for it
@@ -317,6 +337,7 @@ INVARIANTS: dict[str, Callable[[Facts], Findings]] = {
     "answers are of the request": _answers_are_of_the_request,
     "callers get one answer": _callers_get_one_answer,
     "failures have causes": _failures_have_causes,
+    "work is not lost": _work_is_not_lost,
     "one worker holds a lease": _one_worker_holds_a_lease,
     "leases are granted": _leases_are_granted,
     "nothing runs twice at once": _nothing_runs_twice_at_once,

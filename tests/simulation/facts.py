@@ -131,6 +131,7 @@ class Facts:
     Attributes:
         gateways: by name.
         limits: how many requests each worker runs at once, by name; None is any number.
+        streams: whether gateways know the methods that stream.
         counted: from when until when each request was counted on a worker with a limit, by
             the worker's instance id.
         calls, runs: by number and name.
@@ -142,6 +143,7 @@ class Facts:
         self.events = tuple(events)
         self.gateways: tuple[str, ...] = ("gw-0",)
         self.limits: dict[str, int | None] = {"wk-0": None}
+        self.streams = True
         self.counted: dict[str, list[Span]] = defaultdict(list)
         self._counted_now: dict[str, tuple[str, Span]] = {}
         self.calls: dict[int, Call] = {}
@@ -204,6 +206,7 @@ class Facts:
         match event:
             case Began():
                 self.gateways = tuple(f"gw-{number}" for number in range(event.gateways))
+                self.streams = event.streams
                 self.limits = {f"wk-{number}": limit for number, limit in enumerate(event.limits)}
             case CallStarted():
                 self.calls[event.call] = Call(

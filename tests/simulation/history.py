@@ -60,10 +60,12 @@ class Began(Event):
         gateways: how many.
         limits: how many requests each worker runs at once, in the order of their numbers;
             None is any number.
+        streams: whether gateways know the methods that stream.
     """
 
     gateways: int = 1
     limits: tuple[int | None, ...] = (None,)
+    streams: bool = True
 
 
 class CallEnding(StrEnum):

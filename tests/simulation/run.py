@@ -151,7 +151,14 @@ async def _run(plan: Plan, around: Surroundings) -> None:
     tidy = not any(fault.can_strand or (several and fault.can_displace) for fault in plan.faults)
     async with trio.open_nursery() as nursery:
         shape = plan.shape
-        around.history.add(Began(at=0.0, gateways=shape.gateways, limits=shape.concurrency))
+        around.history.add(
+            Began(
+                at=0.0,
+                gateways=shape.gateways,
+                limits=shape.concurrency,
+                streams=plan.streams,
+            )
+        )
         world = World(around, plan.shape, make_app(running), running, nursery)
         with world.dialling():
             world.start_all()

@@ -40,10 +40,11 @@ def excused(
     limits: tuple[int | None, ...] = (None, None),
     gateways: int = 2,
     worker: str = "wk-0.1",
+    streams: bool = True,
 ) -> bool:
     """Whether the failure of a call is, whose request that worker had."""
     history = (
-        Began(at=0, gateways=gateways, limits=limits),
+        Began(at=0, gateways=gateways, limits=limits, streams=streams),
         CallStarted(at=FROM, request="r", call=1, executor="ex-0.3"),
         LeaseStored(at=FROM, request="r", lease="L", previous="", expires=FROM + 20),
         *((RunStarted(at=FROM, request="r", run="1", worker=worker, lease="L"),) if worker else ()),
@@ -59,9 +60,9 @@ def test_nothing_is_excused_without_a_fault(why: str) -> None:
     assert not excused(why)
 
 
-@pytest.mark.parametrize("why", [STOPPED, UNHEALTHY, STORE_UNAVAILABLE])
+@pytest.mark.parametrize("why", [UNHEALTHY, STORE_UNAVAILABLE])
 @pytest.mark.parametrize("kind", OF_REDIS)
-def test_redis_excuses_every_failure(why: str, kind: FaultKind) -> None:
+def test_redis_excuses_that_nobody_is_found(why: str, kind: FaultKind) -> None:
     assert excused(why, fault(kind))
 
 
@@ -79,7 +80,7 @@ def test_a_restart_excuses_nothing_while_another_remains(why: str, node: str) ->
 
 @pytest.mark.parametrize("why", [STOPPED, UNHEALTHY])
 def test_the_restart_of_the_only_gateway_excuses_what_needs_one(why: str) -> None:
-    assert excused(why, fault(FaultKind.RESTART, "gw-0"), gateways=1)
+    assert excused(why, fault(FaultKind.RESTART, "gw-0"), gateways=1, worker="")
 
 
 @pytest.mark.parametrize("why", [STOPPED, UNHEALTHY])
@@ -177,7 +178,7 @@ def test_workers_without_limits_are_never_at_capacity() -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.KILL, FaultKind.PAUSE])
 def test_the_worker_that_has_it_may_be_lost(kind: FaultKind) -> None:
-    assert excused(STOPPED, fault(kind, "wk-0"))
+    assert excused(STOPPED, fault(kind, "wk-0", until=125))
 
 
 @pytest.mark.parametrize("kind", [FaultKind.KILL, FaultKind.PAUSE])
@@ -193,9 +194,14 @@ def test_a_worker_that_ends_in_good_order_finishes_first() -> None:
     assert not excused(STOPPED, fault(FaultKind.RESTART, "wk-0"))
 
 
-@pytest.mark.parametrize("kind", LINKS)
+@pytest.mark.parametrize("kind", [FaultKind.PARTITION, FaultKind.ONE_WAY])
 def test_what_joins_the_worker_may_be_gone(kind: FaultKind) -> None:
-    assert excused(STOPPED, fault(kind, "gw-1", "wk-0"))
+    assert excused(STOPPED, fault(kind, "gw-1", "wk-0", until=125))
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_what_joins_a_worker_may_have_a_request_lost_that_it_had_not(kind: FaultKind) -> None:
+    assert excused(STOPPED, fault(kind, "gw-1", "wk-0"), worker="")
 
 
 @pytest.mark.parametrize("kind", LINKS)
@@ -205,18 +211,38 @@ def test_what_joins_another_worker_excuses_nothing(kind: FaultKind) -> None:
 
 @pytest.mark.parametrize(("node", "expected"), [("gw-0", True), ("ex-0", True), ("ex-1", False)])
 def test_what_is_on_the_way_may_be_killed(node: str, expected: bool) -> None:
-    assert excused(STOPPED, fault(FaultKind.KILL, node)) is expected
+    assert excused(STOPPED, fault(FaultKind.KILL, node), worker="") is expected
+
+
+def test_the_only_gateway_may_be_killed() -> None:
+    assert excused(STOPPED, fault(FaultKind.KILL, "gw-0"), gateways=1)
 
 
 def test_an_executor_that_was_asked_before_is_on_the_way() -> None:
     before = CallStarted(at=60, request="r", call=2, executor="ex-1.4")
-    assert excused(STOPPED, before, fault(FaultKind.KILL, "ex-1", at=74, until=75))
+    assert excused(STOPPED, before, fault(FaultKind.KILL, "ex-1", at=98, until=99.5))
 
 
 def test_another_executor_that_is_asked_meanwhile_takes_the_lease() -> None:
     other = CallStarted(at=110, request="r", call=2, executor="ex-1.4")
     assert excused(STOPPED, other)
     assert not excused(UNHEALTHY, other)
+
+
+@pytest.mark.parametrize(("leased", "expected"), [(FROM - 1, False), (FROM + 4, True)])
+def test_another_executor_that_was_asked_before_may_take_the_lease_later(
+    leased: float, expected: bool
+) -> None:
+    history = (
+        Began(at=0, gateways=1, limits=(None,)),
+        CallStarted(at=FROM - 2, request="r", call=2, executor="ex-1.4"),
+        LeaseStored(at=leased, request="r", lease="L", previous="", expires=leased + 20),
+        CallStarted(at=FROM, request="r", call=1, executor="ex-0.3"),
+        CallEnded(at=FROM + 9, request="r", call=2, how=CallEnding.ANSWERED, detail="run-1"),
+        CallEnded(at=TO, request="r", call=1, how=CallEnding.FAILED, detail=STOPPED),
+    )
+    facts = Facts(history)
+    assert is_excused(facts, facts.calls[1]) is expected
 
 
 @pytest.mark.parametrize("kind", OF_REDIS)

@@ -182,6 +182,38 @@ def test_an_executor_that_another_one_replaced_may_miss_the_reply() -> None:
     assert not found(*WELL[:-1], *late)
 
 
+# What a worker has goes on
+
+ANEW = (finished(22), leased(23, "L3"), began(23.1, "run-2", "wk-1.2", "L3"))
+
+
+def test_work_that_is_given_to_another_for_no_reason_is_refused() -> None:
+    assert found(*WELL[:4], *ANEW, answered(30, "run-2")) == {"work is not lost"}
+
+
+def test_work_that_is_given_to_another_after_a_short_break_is_refused() -> None:
+    cut = faulty(3, 3, "wk-0", "gw-0", kind=FaultKind.CUT)
+    assert found(cut, *WELL[:4], *ANEW, answered(30, "run-2")) == {"work is not lost"}
+
+
+def test_work_is_given_to_another_if_its_worker_is_killed() -> None:
+    killed = faulty(3, 3, "wk-0", kind=FaultKind.KILL)
+    assert not found(killed, *WELL[:4], *ANEW, answered(30, "run-2"))
+
+
+def test_what_no_worker_has_is_given_to_another() -> None:
+    assert not found(*WELL[:3], *ANEW, answered(30, "run-2"))
+
+
+def test_work_is_given_to_another_if_its_caller_has_left() -> None:
+    left = ended(3, CallEnding.CANCELLED)
+    assert not found(*WELL[:4], left, called(20, 2), *ANEW, answered(30, "run-2", 2))
+
+
+def test_a_request_that_was_answered_may_be_made_again() -> None:
+    assert not found(*WELL, called(20, 2), *ANEW, answered(30, "run-2", 2))
+
+
 # No two workers hold a live lease for it
 
 
@@ -208,8 +240,12 @@ def test_a_lease_that_nobody_granted_is_refused() -> None:
 
 
 def second_run(at: float, until: float, *, forward: Event | None = None) -> list[Event]:
-    """The request as it should go, but for a second run of it under another lease."""
-    events = [*WELL[:4], forward or forwarded(1.3, success=True)]
+    """The request as it should go, but for a second run of it under another lease.
+
+    Its worker was killed, for all that others know.
+    """
+    killed = faulty(4, 4, "wk-0", kind=FaultKind.KILL)
+    events = [*WELL[:4], killed, forward or forwarded(1.3, success=True)]
     events += [leased(at, "L3"), began(at, "run-2", "wk-1.2", "L3"), finished(8), stored(8.1)]
     return [*events, finished(until, "run-2", "wk-1.2"), *taken(until), answered(until)]
 

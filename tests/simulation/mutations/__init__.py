@@ -1,8 +1,13 @@
 """Faults of our own making, put into the service: the simulation has to find each of them."""
 
-from tests.simulation.mutations import endings, recovery, requests
+from tests.simulation.mutations import endings, recovery, requests, work
 from tests.simulation.mutations.mutation import Mutation
 
 __all__ = ["MUTATIONS", "Mutation"]
 
-MUTATIONS = {**requests.MUTATIONS, **recovery.MUTATIONS, **endings.MUTATIONS}
+MUTATIONS = {
+    **requests.MUTATIONS,
+    **recovery.MUTATIONS,
+    **endings.MUTATIONS,
+    **work.MUTATIONS,
+}

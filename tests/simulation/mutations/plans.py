@@ -11,6 +11,7 @@ from tests.simulation.workload import plan_demands
 from tests.simulation.world import Shape
 
 __all__ = [
+    "broken_link",
     "callers_that_come_again",
     "executors_away",
     "executors_that_end",
@@ -26,6 +27,21 @@ __all__ = [
     "restarted_workers",
     "unheard_acknowledgements",
 ]
+
+
+def broken_link(seed: int) -> Plan:
+    """Long requests, and a worker whose connection breaks once while it runs some of them."""
+    rng = random.Random(f"{seed} broken")
+    plan = make_plan(seed)
+    begin = rng.uniform(12, 16)
+    return replace(
+        plan,
+        shape=Shape(gateways=1, executors=1, concurrency=(None, None)),
+        faults=(Fault(kind=FaultKind.CUT, at=begin, seconds=0.0, node="wk-0", other="gw-0"),),
+        demands=tuple(
+            replace(long(demand, rng), at=rng.uniform(2, begin - 0.5)) for demand in plan.demands
+        ),
+    )
 
 
 def unheard_acknowledgements(seed: int) -> Plan:
@@ -81,7 +97,7 @@ def gateways_without_redis(seed: int) -> Plan:
 
 
 def executors_away(seed: int) -> Plan:
-    """Requests that their workers finish while every executor is killed, longer than a lease."""
+    """Requests, some longer than a lease, while every executor is away for more than one."""
     rng = random.Random(f"{seed} away executors")
     plan = make_plan(seed)
     begin, executors = rng.uniform(8, 12), rng.choice((1, 2))
@@ -94,7 +110,9 @@ def executors_away(seed: int) -> Plan:
         ),
         demands=tuple(
             replace(
-                long(demand, rng), at=begin - rng.uniform(0.5, 3.0), seconds=rng.uniform(4.0, 6.0)
+                long(demand, rng),
+                at=begin - rng.uniform(0.5, 3.0),
+                seconds=rng.choice((rng.uniform(4.0, 6.0), rng.uniform(30.0, 50.0))),
             )
             for demand in plan.demands
         ),
