@@ -37,7 +37,8 @@ class HeldLease:
         asked: when, in seconds of the Trio clock.
         asked_before: when this connection was asked the time before, if it was.
         asked_elsewhere: when the oldest question was put that a connection before may answer.
-        unanswered: how often it was asked without an answer.
+        questions: how often anybody was asked.
+        unanswered: how often this connection was asked without an answer.
         waiting: nothing was answered since it was asked.
         scope: what runs under it; cancelled when the lease is lost.
         answered: set once a gateway has said whether it extends it.
@@ -50,6 +51,7 @@ class HeldLease:
     asked: float
     asked_before: float = -math.inf
     asked_elsewhere: float = -math.inf
+    questions: int = 0
     unanswered: int = 0
     waiting: bool = False
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -128,11 +130,14 @@ class Leases:
     def answered(self, link: Link, answer: pb.WorkerRequestExtendLeaseAckData) -> None:
         """Adopt a request's new lease id; without one the lease is lost, and its work ends.
 
+        An answer that comes before anything was asked is to a question from when the worker
+        had the request before, under another lease: it changes nothing.
+
         Args:
             link: the connection that the answer came over.
         """
         lease = self._held.get(answer.request_id)
-        if lease is None:
+        if lease is None or not lease.questions:
             return
         lease.answered.set()
         if answer.new_lease_id:
@@ -209,6 +214,7 @@ class Leases:
             lease.asked_elsewhere = lease.oldest_open
             lease.asked_before, lease.unanswered = -math.inf, 1
         lease.asked, lease.link, lease.waiting = now, link, True
+        lease.questions += 1
         return await link.send(_EXTEND, write_extension(lease.request, lease.lease_id))
 
     def _note(self, what: Happening, lease: HeldLease, detail: str) -> None:

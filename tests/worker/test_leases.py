@@ -156,6 +156,7 @@ async def test_a_refused_lease_cancels_what_runs_under_it(
 ) -> None:
     assert rig.link
     lease = rig.leases.hold(make_request(), rig.link)
+    await trio.sleep(5.1)
 
     rig.leases.answered(rig.link, _answer(None))
 
@@ -165,16 +166,18 @@ async def test_a_refused_lease_cancels_what_runs_under_it(
 async def test_a_refused_lease_is_not_asked_for_again(rig: Rig, autojump_clock: MockClock) -> None:
     assert rig.link
     rig.leases.hold(make_request(), rig.link)
+    await trio.sleep(5.1)
     rig.leases.answered(rig.link, _answer(None))
 
     await trio.sleep(20)
 
-    assert rig.link.lease_ids == []
+    assert rig.link.lease_ids == ["lease-1"]
 
 
 async def test_the_loss_of_a_lease_is_told(rig: Rig, autojump_clock: MockClock) -> None:
     assert rig.link
     rig.leases.hold(make_request(), rig.link)
+    await trio.sleep(5.1)
 
     rig.leases.answered(rig.link, _answer(None))
 
@@ -188,6 +191,21 @@ async def test_an_answer_about_an_unknown_lease_changes_nothing(
     rig.leases.answered(FakeLink(), _answer(None))
 
     assert rig.journal == []
+
+
+@pytest.mark.parametrize("lease_id", [None, "lease-1b"])
+async def test_an_answer_from_when_the_request_was_held_before_changes_nothing(
+    rig: Rig, autojump_clock: MockClock, lease_id: str | None
+) -> None:
+    assert rig.link
+    before = rig.leases.hold(make_request(), rig.link)
+    await trio.sleep(5.1)
+    rig.leases.release(before)
+    lease = rig.leases.hold(make_request(lease_id="lease-2"), rig.link)
+
+    rig.leases.answered(rig.link, _answer(lease_id))
+
+    assert (lease.lost, lease.lease_id) == (False, "lease-2")
 
 
 async def test_a_lease_that_nobody_extends_is_lost_after_four_intervals(

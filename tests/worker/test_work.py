@@ -89,7 +89,9 @@ class Rig:
         self.release.set()
         await wait_all_tasks_blocked()
 
-    def lose_lease(self, request_id: str = "r1") -> None:
+    async def lose_lease(self, request_id: str = "r1") -> None:
+        """Have its next extension refused."""
+        await trio.sleep(5.1)
         answer = pb.WorkerRequestExtendLeaseAckData(request_id=request_id)
         self.work.leases.answered(self.link, answer)
 
@@ -183,7 +185,7 @@ async def test_what_loses_its_lease_before_its_turn_never_starts(
     rig = make_rig(max_concurrency=1)
     await rig.take(_request("r1"))
     await rig.take(_request("r2"))
-    rig.lose_lease("r2")
+    await rig.lose_lease("r2")
     await rig.finish()
 
     assert [entry.request_id for entry in rig.happened(Happening.STARTED)] == ["r1"]
@@ -316,7 +318,7 @@ async def test_a_run_whose_lease_ran_out_is_told_as_such(
 async def test_a_refused_lease_is_told_once(make_rig: MakeRig, autojump_clock: MockClock) -> None:
     rig = make_rig()
     await rig.take(_request())
-    rig.lose_lease()
+    await rig.lose_lease()
     await wait_all_tasks_blocked()
 
     assert len(rig.happened(Happening.LEASE_LOST)) == 1
@@ -328,7 +330,7 @@ async def test_a_request_that_comes_again_waits_for_the_end_of_its_lost_run(
     rig = make_rig()
     rig.cleanup_seconds = 3.0
     await rig.take(_request())
-    rig.lose_lease()
+    await rig.lose_lease()
     await rig.take(_request(lease_id="lease-2"))
     during = len(rig.happened(Happening.STARTED))
     await trio.sleep(3.1)
@@ -410,7 +412,7 @@ async def test_a_request_that_is_somebody_elses_by_now_is_met_with_silence(
     make_rig: MakeRig, autojump_clock: MockClock
 ) -> None:
     rig = await _take_late(make_rig)
-    rig.lose_lease()
+    await rig.lose_lease()
     await wait_all_tasks_blocked()
 
     assert (rig.running, rig.link.count(Kind.WORKER_REQUEST_ACK)) == (0, 0)
@@ -516,7 +518,7 @@ async def test_what_comes_again_while_it_is_asked_for_is_met_with_silence_if_it_
 ) -> None:
     rig = await _take_late(make_rig)
     await rig.take(_request(lease_id=OVER))
-    rig.lose_lease()
+    await rig.lose_lease()
     await wait_all_tasks_blocked()
 
     assert (rig.link.count(Kind.WORKER_REQUEST_ACK), rig.happened(Happening.STARTED)) == (0, [])
@@ -537,7 +539,7 @@ async def test_what_loses_its_lease_while_it_is_acknowledged_never_starts(
     rig = make_rig()
     rig.link.blocks = True
     await rig.take(_request())
-    rig.lose_lease()
+    await rig.lose_lease()
     rig.link.unblock()
     await wait_all_tasks_blocked()
 
