@@ -14,7 +14,7 @@ from connect.state.records import ConnectionStatus, GatewayStatus
 from tests.simulation import rest
 from tests.simulation.executors import ExecutorNode
 from tests.simulation.faults import Fault, FaultKind
-from tests.simulation.history import ReplyStored
+from tests.simulation.history import CallStarted, ReplyStored
 from tests.simulation.nodes import GatewayNode, WorkerNode
 from tests.simulation.run import Plan, make_plan, simulate
 from tests.simulation.workload import Workload
@@ -176,6 +176,13 @@ def test_a_reply_that_a_paused_gateway_keeps_after_it_was_flushed_is_excused() -
     stored = [event.request for event in outcome.history if isinstance(event, ReplyStored)]
     assert stored.count(demand.request) == 2
     assert not outcome.violations
+
+
+def test_what_is_asked_at_rest_is_told_from_the_calls_before() -> None:
+    outcome = simulate(replace(make_plan(0), faults=()))
+    numbers = [event.call for event in outcome.history if isinstance(event, CallStarted)]
+    assert len(numbers) > len(outcome.plan.demands)
+    assert len({*numbers}) == len(numbers)
 
 
 def test_a_request_that_has_no_outcome_at_rest_is_noted() -> None:

@@ -102,7 +102,6 @@ class Workload:
     def __init__(self, world: World, rng: random.Random) -> None:
         self._world = world
         self._rng = rng
-        self._calls = 0
         self._made = 0
         self.waiting: dict[str, None] = {}
 
@@ -140,8 +139,7 @@ class Workload:
         call.scope.deadline = gives_up
         if not node.up.is_set() or node.dead:
             return call
-        self._calls += 1
-        number = self._calls
+        number = next(self._world.calls)
         history = self._world.around.history
         history.add(
             CallStarted(at=history.now, request=demand.request, call=number, executor=node.process)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from unittest import mock
 from urllib.parse import urlsplit
 
@@ -71,6 +72,7 @@ class World:
 
     Attributes:
         instances: the instance ids of all workers so far.
+        calls: numbers of the calls of executors, whoever makes them.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class World:
         self.around = around
         self.shape = shape
         self.instances: list[str] = []
+        self.calls = count(1)
         self._running = running
         self._app = app
         self._nursery = nursery
