@@ -64,10 +64,15 @@ class Joined:
         return [synced.group for synced in self.synced]
 
 
-async def join(services: Services, hello: pb.WorkerConnectRequestData, place: Place) -> Joined:
+async def join(
+    services: Services, hello: pb.WorkerConnectRequestData, session: Session, place: Place
+) -> Joined:
     """Check a WORKER_CONNECT, store the connection as CONNECTED, sync its groups.
 
     Cancelled or failed half-way, it removes the connection record again.
+
+    Args:
+        session: what the worker's token says.
 
     Raises:
         SyscodeError: the worker is refused, with the syscode to close with.
@@ -79,7 +84,6 @@ async def join(services: Services, hello: pb.WorkerConnectRequestData, place: Pl
         StoreUnavailable: the store did not answer, or has been away for a while.
     """
     limits = services.settings.limits
-    session = services.tokens.verify(hello.auth_data.session_token)
     allowed = min(session.apps_per_connection, limits.apps_hard_cap)
     if len(hello.apps) > allowed:
         raise SyscodeError(Syscode.TOO_MANY_APPS, f"more than {allowed} apps on one connection")

@@ -114,8 +114,10 @@ async def _join(
     )
     started = trio.current_time()
     try:
+        # First: nobody without a token ends who has this id.
+        session = services.tokens.verify(hello.auth_data.session_token)
         await table.claim(connection)
-        joined = connection.joined = await join(services, hello, connection.place)
+        joined = connection.joined = await join(services, hello, session, connection.place)
         # Known here before executors can find it in the store.
         table.enter(connection)
         await publish(services, joined)

@@ -4,6 +4,7 @@ import trio
 import trio_websocket
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from connect.errors import Syscode
 from connect.protocol.lifecycle import DisconnectReason
 from connect.protocol.messages.connect import v1 as pb
 from connect.state.records import ConnectionStatus
@@ -95,3 +96,12 @@ async def test_a_refused_handshake_gives_its_id_back(autojump_clock: MockClock) 
         await peer.closed()
         await wait_all_tasks_blocked()
         assert not rig.gateway.table.has(ID)
+
+
+async def test_who_has_no_token_ends_no_connection_with_its_id(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        worker = await rig.worker(connection_id=ID)
+        stranger = await knock(rig, auth_data=pb.AuthData(session_token="none"))
+        assert (await stranger.closed())[1] == Syscode.AUTHENTICATION_FAILED
+        await worker.heartbeat()
+        await worker.expect(Kind.GATEWAY_HEARTBEAT)
