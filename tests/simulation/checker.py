@@ -20,6 +20,18 @@ from tests.simulation.history import (
     ReplyConfirmed,
     RunStarted,
 )
+from tests.simulation.links import (
+    causeless_ends,
+    dials_of_lost_gateways,
+    early_departures,
+    silent_connections,
+)
+from tests.simulation.undisturbed import (
+    late_answers,
+    late_flushes,
+    requests_after_a_pause,
+    unacknowledged_replies,
+)
 
 __all__ = ["INVARIANTS", "Overlap", "Violation", "check", "overlaps"]
 
@@ -348,6 +360,14 @@ INVARIANTS: dict[str, Callable[[Facts], Findings]] = {
     "stored replies arrive": _stored_replies_arrive,
     "draining gateways beat": _draining_gateways_beat,
     "nodes end in time": late_endings,
+    "undisturbed requests are answered at once": late_answers,
+    "undisturbed replies are acknowledged": unacknowledged_replies,
+    "replies are flushed in time": late_flushes,
+    "workers that pause are given nothing": requests_after_a_pause,
+    "connections end for a reason": causeless_ends,
+    "silent connections end": silent_connections,
+    "connections stay until their work is done": early_departures,
+    "workers avoid gateways that they have lost": dials_of_lost_gateways,
     "nothing is left": _nothing_is_left,
     "everything comes back": _everything_comes_back,
 }

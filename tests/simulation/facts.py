@@ -59,13 +59,18 @@ class Call:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """One run of a function; it ends with its worker at the latest."""
+    """One run of a function; it ends with its worker at the latest.
+
+    Attributes:
+        connection: that its request came over.
+    """
 
     request: str
     name: str
     worker: str
     lease: str
     began: float
+    connection: str = ""
     ended: float = math.inf
 
 
@@ -304,6 +309,7 @@ class Facts:
                     worker=event.worker,
                     lease=event.lease,
                     began=event.at,
+                    connection=event.connection,
                 )
             case RunEnded():
                 if event.run in self.runs:

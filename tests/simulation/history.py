@@ -171,19 +171,30 @@ class ReplyDeleted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """Attributes: run: a name for it; worker: its instance id; lease: that it is under."""
+    """A function begins to run.
+
+    Attributes:
+        run: a name for it.
+        worker: its instance id.
+        lease: that it is under.
+        connection: that the request came over.
+    """
 
     request: str
     run: str
     worker: str
     lease: str
+    connection: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded(Event):
+    """Attributes: end: how, a `connect.worker.RunEnd`; empty if that is not known."""
+
     request: str
     run: str
     worker: str
+    end: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -288,12 +288,24 @@ class Network:
 
 
 class ByteStream(trio.abc.Stream):
-    """An end of a connection that carries bytes, as a socket does."""
+    """An end of a connection that carries bytes, as a socket does.
+
+    Attributes:
+        heard: when something was read of it last, or it was made; seconds since the run began.
+        quiet: the longest time until then in which nothing was.
+    """
 
     def __init__(self, end: End) -> None:
         self.socket = self
+        self.heard = trio.current_time()
+        self.quiet = self.heard, self.heard
         self._end = end
         self._rest = b""
+
+    @property
+    def peer_host(self) -> str:
+        """The host at the other end."""
+        return self._end.peer_host
 
     def getpeername(self) -> tuple[str, int]:
         """Return an address, as a socket does; the host's number is in it."""
@@ -314,9 +326,16 @@ class ByteStream(trio.abc.Stream):
                 self._rest = await self._end.receive()
             except trio.EndOfChannel:
                 return b""
+            self._hear()
         size = len(self._rest) if max_bytes is None else max_bytes
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
+
+    def _hear(self) -> None:
+        before, self.heard = self.heard, trio.current_time()
+        begin, end = self.quiet
+        if self.heard - before > end - begin:
+            self.quiet = before, self.heard
 
     async def send_eof(self) -> None:
         self._end.finish()

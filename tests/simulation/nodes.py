@@ -37,6 +37,7 @@ from connect.state.encoding import decode_gateway
 from connect.state.keys import Keys
 from connect.state.redis_store import RedisStore
 from connect.worker import App, Journal, Worker
+from tests.simulation.connections import NotedConnections
 from tests.simulation.determinism import NODE, Scheduler
 from tests.simulation.history import (
     GatewayDrained,
@@ -195,6 +196,13 @@ class GatewayNode(Node):
                     now=around.now,
                     health=StoreHealth(lambda: self.store.unreachable_since),
                 )
+            )
+            gateway.history = NotedConnections(
+                around.settings.limits.closed_connections,
+                self.name,
+                around.history,
+                since=lambda at: around.now() - at,
+                alive=lambda: not self.dead,
             )
             await serving.start(
                 partial(

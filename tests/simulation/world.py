@@ -17,6 +17,7 @@ from connect.settings import DEVELOPMENT_ENV_ID
 from connect.state.keys import Keys
 from connect.worker import App, Happening, Journal, JournalEntry, websocket
 from connect.worker.errors import ConnectionFailed
+from tests.simulation.connections import ConnectionJournal, DialFailed, Dialled
 from tests.simulation.determinism import NODE
 from tests.simulation.executors import ExecutorNode
 from tests.simulation.facts import node_of
@@ -227,6 +228,7 @@ class World:
 
     def _journal(self, node: WorkerNode) -> Journal:
         history = self.around.history
+        connections = ConnectionJournal(node.name, node.process, history)
 
         def write(entry: JournalEntry) -> None:
             request, worker, now = entry.request_id, node.process, history.now
@@ -239,12 +241,25 @@ class World:
                     run = self._running[place] = f"run-{self._runs}"
                     history.add(
                         RunStarted(
-                            at=now, request=request, run=run, worker=worker, lease=entry.detail
+                            at=now,
+                            request=request,
+                            run=run,
+                            worker=worker,
+                            lease=entry.detail,
+                            connection=entry.connection_id,
                         )
                     )
                 case Happening.FINISHED:
                     run = self._running[place]
-                    history.add(RunEnded(at=now, request=request, run=run, worker=worker))
+                    history.add(
+                        RunEnded(
+                            at=now,
+                            request=request,
+                            run=run,
+                            worker=worker,
+                            end=str(entry.end),
+                        )
+                    )
                 case Happening.LEASE_EXTENDED:
                     history.add(
                         LeaseAdopted(at=now, request=request, worker=worker, lease=entry.detail)
@@ -252,6 +267,8 @@ class World:
                 case Happening.REPLY_ACKED | Happening.REPLY_FLUSHED:
                     how = str(entry.what)
                     history.add(ReplyConfirmed(at=now, request=request, worker=worker, how=how))
+                case _:
+                    connections.write(entry)
 
         return write
 
@@ -260,15 +277,17 @@ class World:
         """Have workers' WebSockets go over the simulated network, for the block."""
 
         async def dial(url: str, deadline: float) -> ByteStream:
-            parts = urlsplit(url)
+            parts, history, worker = urlsplit(url), self.around.history, NODE.get()
+            gateway = parts.hostname or ""
+            history.add(Dialled(at=history.now, worker=worker, gateway=gateway))
             with trio.move_on_after(deadline):
                 try:
-                    end = await self.around.network.dial(
-                        NODE.get(), parts.hostname or "", parts.port or 80
-                    )
+                    end = await self.around.network.dial(worker, gateway, parts.port or 80)
                 except Refused as error:
+                    history.add(DialFailed(at=history.now, worker=worker, gateway=gateway))
                     raise ConnectionFailed(f"cannot reach {url}: {error}") from error
                 return ByteStream(end)
+            history.add(DialFailed(at=history.now, worker=worker, gateway=gateway))
             raise ConnectionFailed(f"cannot reach {url}: no answer in {deadline:g} s")
 
         with mock.patch.object(websocket, "_dial", dial):
