@@ -161,7 +161,7 @@ async def _run(plan: Plan, around: Surroundings) -> None:
         )
         world = World(around, plan.shape, make_app(running), running, nursery)
         with world.dialling():
-            world.start_all()
+            await world.start_all()
             before = await count_at_first(world)
             await _be_busy(plan, world)
             if tidy:

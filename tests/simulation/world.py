@@ -46,6 +46,9 @@ __all__ = ["START", "Shape", "World"]
 
 START = 1_764_000_000.0  # unix seconds
 
+# Workers do not wait for gateways any longer, in seconds.
+_GATEWAYS_UP = 0.5
+
 _RUN = re.compile(rb"run-[0-9]+")
 
 
@@ -130,9 +133,14 @@ class World:
             if connection.joined is not None and connection.machine.phase is Phase.READY
         )
 
-    def start_all(self) -> None:
-        """Start one node of each name."""
-        for name in ("api", *self.gateways, *self.executors, *self.workers):
+    async def start_all(self) -> None:
+        """Start one node of each name; the workers once there are gateways to send them to."""
+        for name in ("api", *self.gateways, *self.executors):
+            self.start(name)
+        with trio.move_on_after(_GATEWAYS_UP):
+            for name in self.gateways:
+                await self.node(name).up.wait()
+        for name in self.workers:
             self.start(name)
 
     def start(self, name: str) -> Node:
