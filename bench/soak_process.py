@@ -2,14 +2,15 @@
 
 Says ``{"ready": true}`` once it is open. Asked ``{"rate": R, "seconds": S}`` it begins R
 requests in each second for S seconds, and says what became of them. Where the seconds are
-null it begins them until it is asked anything else, or its stdin ends.
+null it begins them until it is asked anything else, or its stdin ends. With ``"slow": P``, that
+part of the requests takes `SLOW_SECONDS`, and counts in all but the latencies.
 """
 
 import argparse
 import time
 from array import array
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
 from typing import Any
@@ -26,7 +27,13 @@ from connect.rpc import Executor
 from connect.settings import RedisSettings, Settings
 from connect.state.open import open_store
 
-__all__ = ["execute_at_rate"]
+__all__ = ["SLOW_SECONDS", "execute_at_rate"]
+
+SLOW_SECONDS = 8.0
+"""How long a slow request runs: its lease is extended once at least, by default."""
+
+# Their ids begin here, and so differ from those of the others.
+_FIRST_SLOW = 10**25
 
 # Requests in flight, beyond which none is begun: those are counted as failed.
 _MOST_IN_FLIGHT = 1000
@@ -35,7 +42,10 @@ _MOST_IN_FLIGHT = 1000
 async def execute_at_rate(redis_url: str, app_id: str) -> None:
     """Open an executor, and begin requests each time that the parent asks."""
     settings = Settings(redis=RedisSettings(url=redis_url))
-    requests = Requests(app_id, request_payload(BODY_BYTES))
+    requests = _Mixed(
+        usual=Requests(app_id, request_payload(BODY_BYTES)),
+        slow=Requests(app_id, request_payload(BODY_BYTES, seconds=SLOW_SECONDS), first=_FIRST_SLOW),
+    )
     async with (
         open_store(settings.redis, settings.timing, time.time) as store,
         Executor(store, settings=settings, host="127.0.0.1", port=0) as executor,
@@ -43,29 +53,38 @@ async def execute_at_rate(redis_url: str, app_id: str) -> None:
         settle_memory()
         tell({"ready": True})
         while (asked := await wait_to_be_asked()) is not None:
-            tell(await _run(executor, requests, asked["rate"], asked["seconds"]))
+            slow = asked.get("slow", 0.0)
+            tell(await _run(executor, requests, asked["rate"], asked["seconds"], slow))
+
+
+@dataclass(frozen=True, slots=True)
+class _Mixed:
+    usual: Requests
+    slow: Requests
 
 
 async def _run(
-    executor: Executor, requests: Requests, rate: float, seconds: float | None
+    executor: Executor, requests: _Mixed, rate: float, seconds: float | None, slow: float
 ) -> dict[str, Any]:
     took = array("d")
     errors: Counter[str] = Counter()
-    asked = in_flight = 0
+    asked = in_flight = answered = 0
     beginning = trio.CancelScope()
 
-    async def call() -> None:
-        nonlocal in_flight
+    async def call(is_slow: bool) -> None:
+        nonlocal in_flight, answered
         in_flight += 1
         began = time.perf_counter()
         try:
-            await executor.execute_bytes(requests.next())
+            await executor.execute_bytes((requests.slow if is_slow else requests.usual).next())
         except SyscodeError as error:
             errors[error.code] += 1
         except ConnectError as error:
             errors[type(error).__name__] += 1
         else:
-            took.append(time.perf_counter() - began)
+            answered += 1
+            if not is_slow:
+                took.append(time.perf_counter() - began)
         finally:
             in_flight -= 1
 
@@ -83,12 +102,13 @@ async def _run(
                 await trio.sleep_until(begin + number / rate)
                 asked += 1
                 if in_flight < _MOST_IN_FLIGHT:
-                    nursery.start_soon(call)
+                    # Spread evenly: each time that another whole one is due.
+                    nursery.start_soon(call, int(asked * slow) > int((asked - 1) * slow))
                 else:
                     errors["not begun"] += 1
     return {
         "asked": asked,
-        "answered": len(took),
+        "answered": answered,
         "errors": dict(errors),
         "latency_ms": asdict(summarize(took or [0.0])),
     }

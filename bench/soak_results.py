@@ -1,6 +1,7 @@
 """What a soak measured, what may not grow in it, and how it is written for machines."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -23,6 +24,12 @@ _PARTS = 10
 # How far the fewest tasks, descriptors or keys of a part may lie above those of the first:
 # a request is in flight, or a heartbeat, whenever one looks.
 _SLACK = 5
+# What memory is looked at.
+_MEMORIES = {
+    "memory": "memory over the window",
+    "executor_memory": "executor's memory over the window",
+    "store_memory": "Redis' memory over the window",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +40,11 @@ class Sample:
         at: seconds since the load began.
         memory: bytes that only its process uses.
         tasks, descriptors, connections: of its process.
+        lost: connections that have ended so far, but for those that workers closed when they
+            shut down.
         keys: in Redis.
+        store_memory: bytes that Redis has allocated, but for its clients.
+        executor_memory, executor_descriptors: of the executor's process.
     """
 
     at: float
@@ -41,7 +52,11 @@ class Sample:
     tasks: int
     descriptors: int
     connections: int
+    lost: int
     keys: int
+    store_memory: int
+    executor_memory: int
+    executor_descriptors: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +127,15 @@ class SoakReport:
         edges = [len(self.samples) * part // count for part in range(count + 1)]
         return [self.samples[a:b] for a, b in pairwise(edges)]
 
-    @property
-    def memory_growth(self) -> float:
-        """The most memory of any part over that of the first; medians, 1 being no growth."""
-        medians = [median(sample.memory for sample in part) for part in self.parts]
+    def memory_growth(self, what: str = "memory") -> float:
+        """The most memory of any part over that of the first; medians, 1 being no growth.
+
+        Args:
+            what: an attribute of `Sample`.
+        """
+        medians: list[float] = [
+            median(getattr(sample, what) for sample in part) for part in self.parts
+        ]
         return max(medians) / medians[0]
 
     def floor_growth(self, what: str) -> int:
@@ -133,10 +153,13 @@ class SoakReport:
         """The bounds that the figures have."""
         failed = sum(self.load.errors.values())
         return (
-            Target(name="memory over the window", value=self.memory_growth, bound=MOST_MEMORY),
             *(
-                Target(name=f"{what} more at the end", value=self.floor_growth(what), bound=_SLACK)
-                for what in ("tasks", "descriptors", "keys")
+                Target(name=name, value=self.memory_growth(what), bound=MOST_MEMORY)
+                for what, name in _MEMORIES.items()
+            ),
+            *(
+                Target(name=f"{name} more at the end", value=self.floor_growth(what), bound=bound)
+                for what, (name, bound) in self._counts.items()
             ),
             Target(
                 name="bytes per idle connection",
@@ -144,10 +167,15 @@ class SoakReport:
                 bound=MOST_CONNECTION_BYTES,
             ),
             Target(
-                name="connections at the end",
-                value=self.samples[-1].connections,
+                name="connections, the fewest",
+                value=min(sample.connections for sample in self.samples),
                 bound=self.idle.connections,
                 at_most=False,
+            ),
+            Target(
+                name="connections lost",
+                value=self.samples[-1].lost - self.samples[0].lost,
+                bound=0,
             ),
             Target(name="requests failed", value=failed, bound=0),
             Target(
@@ -157,6 +185,18 @@ class SoakReport:
                 at_most=False,
             ),
         )
+
+    @property
+    def _counts(self) -> dict[str, tuple[str, float]]:
+        """What is counted, with its name and how much more of it there may be."""
+        # Each guest that has gone leaves a key for a while, against what comes late for it.
+        gone = self.settings.get("guests_per_second", 0.0) * self.samples[-1].at
+        return {
+            "tasks": ("tasks", _SLACK),
+            "descriptors": ("descriptors", _SLACK),
+            "keys": ("keys", _SLACK + math.ceil(gone)),
+            "executor_descriptors": ("executor's descriptors", _SLACK),
+        }
 
     @property
     def met(self) -> bool:

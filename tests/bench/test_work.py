@@ -2,6 +2,9 @@
 
 import json
 
+import trio
+from trio.testing import MockClock
+
 from bench.work import APP_NAME, BODY_BYTES, SLUG, Requests, bench_app, request_payload
 from connect.protocol.codec import decode
 from connect.protocol.messages.connect import v1 as pb
@@ -22,11 +25,22 @@ def test_requests_differ_in_their_ids_only() -> None:
     assert first == second
 
 
+def test_requests_begin_with_the_number_asked_for() -> None:
+    requests = Requests("an-app", b"payload", first=10**25)
+    assert decode(pb.GatewayExecutorRequestData, requests.next()).request_id == "1" + "0" * 25
+
+
 def test_request_names_the_app_and_its_function() -> None:
     request = decode(pb.GatewayExecutorRequestData, Requests("an-app", b"payload").next())
     assert (request.app_id, request.app_name, request.function_slug, request.request_payload) == (
         "an-app", APP_NAME, SLUG, b"payload",
     )  # fmt: skip
+
+
+async def test_function_runs_for_as_long_as_its_request_says(autojump_clock: MockClock) -> None:
+    function, began = bench_app().functions[SLUG], trio.current_time()
+    await call_function(function, request_payload(512, seconds=8.0))
+    assert trio.current_time() - began == 8.0
 
 
 async def test_function_returns_at_once_with_a_body_of_the_size_that_is_said() -> None:
