@@ -6,6 +6,7 @@ rate while processes are killed and stopped and networks are cut, at moments tha
 draws; a checker then reads what the callers saw and the workers' own journals.
 
 `deployment` holds the processes and what joins them, `faults` what happens to them, `load`
-the callers, `checker` what must hold, `run` brings all of it together and `report` writes
-the figures down.
+the callers; `checker`, `bounds`, `lost`, `repeated`, `at_once` and `remains` say what must hold,
+by what `presence` and `under_way` read in the journals; `run` brings all of it together and
+`report` writes the figures down.
 """

@@ -67,9 +67,10 @@ def main(
     """Run the service as processes on a Redis of their own, and break them under load.
 
     Requests run on workers of ours and of the official Python SDK. Afterwards no request
-    may be without an answer, none may have run twice at the same time, and no reply that
-    was acknowledged to its worker may be lost; a rolling restart may not make a single
-    attempt fail. Otherwise the exit code is 1.
+    may be without an answer, none may have run twice at the same time, none that had begun
+    may be run again after a fault shorter than its lease, and no reply that was acknowledged
+    to its worker may be lost; a rolling restart may not make a single attempt fail; nothing
+    may be left in Redis and in the processes. Otherwise the exit code is 1.
 
     Progress goes to stderr.
     """

@@ -5,23 +5,27 @@ must not say what is not so. From the beginning of a fault to that of the next o
 
 - no worker is healthy: not while a worker of the app stays connected to a gateway to which
   nothing is done;
-- the worker stopped responding: not where leases are to be extended come what may. Elsewhere any
+- the worker stopped responding: not where leases are to be extended, unless no worker had begun
+  the request, or the one that had was away for long (`tests.faults.repeated`). Elsewhere any
   fault explains it: a worker, a reply or an executor that had the request may be lost by it;
-- the executor ended: only where one is killed;
+- the executor ended, or none was running: only where one is killed;
 - Redis did not answer, or the executor is silent: always, as that is about time, and the
   machine may be busy;
+- all workers are at capacity: always where they have a limit (how many run at once is looked at
+  in their journal), and never elsewhere;
 - anything else: never.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from connect.errors import StoreUnavailable, Syscode
-from tests.faults.load import EXECUTOR_ENDED, EXECUTOR_SILENT, Call
+from tests.faults.apps import LIMITED_APP_NAME
+from tests.faults.load import EXECUTOR_ABSENT, EXECUTOR_ENDED, EXECUTOR_SILENT, Call
 
-__all__ = ["Period", "unexplained"]
+__all__ = ["Period", "amid", "unexplained"]
 
 _OF_TIME = frozenset({EXECUTOR_SILENT, StoreUnavailable.__name__})
 
@@ -43,19 +47,32 @@ class Period:
     kills_executor: bool = False
 
 
-def unexplained(calls: Iterable[Call], periods: Sequence[Period]) -> list[str]:
+def _never(call: Call, until: float) -> bool:
+    return False
+
+
+def unexplained(
+    calls: Iterable[Call],
+    periods: Sequence[Period],
+    *,
+    lost: Callable[[Call, float], bool] = _never,
+) -> list[str]:
     """Say which attempts failed with reasons that are not so, each reason of an app once.
 
     Args:
         periods: in their order; the first one begins before the calls.
+        lost: whether a request may have been lost before a moment, though leases are extended.
     """
     found: Counter[tuple[str, str]] = Counter()
     for call in calls:
         began = call.began
         for attempt in call.failed:
             # It began after the one before it had failed.
-            amid = _amid(periods, began, attempt.at)
-            if not any(_explains(period, call.app, attempt.reason) for period in amid):
+            of_attempt = amid(periods, began, attempt.at)
+            explained = any(_explains(one, call.app, attempt.reason) for one in of_attempt)
+            if attempt.reason == Syscode.WORKER_STOPPED_RESPONDING and not explained:
+                explained = lost(call, attempt.at)
+            if not explained:
                 found[attempt.reason, call.app] += 1
             began = attempt.at
     return [
@@ -64,8 +81,8 @@ def unexplained(calls: Iterable[Call], periods: Sequence[Period]) -> list[str]:
     ]
 
 
-def _amid(periods: Sequence[Period], began: float, ended: float) -> list[Period]:
-    """Return the periods that an attempt fell into."""
+def amid(periods: Sequence[Period], began: float, ended: float) -> list[Period]:
+    """Return the periods that something fell into, from its beginning to its end."""
     ends = [*(period.since for period in periods[1:]), math.inf]
     return [
         period
@@ -80,7 +97,9 @@ def _explains(period: Period, app: str, reason: str) -> bool:
             return app not in period.spared
         case Syscode.WORKER_STOPPED_RESPONDING:
             return app not in period.extended
-        case _ if reason == EXECUTOR_ENDED:
+        case Syscode.ALL_WORKERS_AT_CAPACITY:
+            return app == LIMITED_APP_NAME
+        case _ if reason in (EXECUTOR_ENDED, EXECUTOR_ABSENT):
             return period.kills_executor
         case _:
             return reason in _OF_TIME

@@ -21,7 +21,7 @@ import trio
 from connect.harness import RunningProcess, RunningService, start_process, start_service
 from connect.settings import DEVELOPMENT_ENV_ID
 from connect.worker.journal_file import read_journal
-from tests.faults.apps import APP_NAME, OFFICIAL_APP_NAME
+from tests.faults.apps import APP_NAME, LIMIT, LIMITED_APP_NAME, OFFICIAL_APP_NAME
 from tests.faults.nodes import ExecutorProcess, Node, start_executor
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.tcp_proxy import Proxy, open_proxy
@@ -33,6 +33,7 @@ _BEFORE_RPC = "127.0.0.2"
 # What proxies stand for until it runs.
 _NOBODY = ("127.0.0.1", 1)
 _APP = "tests.faults.apps:app"
+_LIMITED_APP = "tests.faults.apps:limited_app"
 _SECRET = "s" * 32
 _POLL_SECONDS = 0.05
 
@@ -42,14 +43,17 @@ class Plan:
     """What is deployed, and how quickly it acts.
 
     Attributes:
-        workers: processes of ours.
+        workers: processes of ours, without a limit.
+        limited_workers: processes of ours with an app of their own and a limit.
         official_workers: processes of the official Python SDK.
         lease: of a request, in seconds; other deadlines follow from it.
         options: further options of the services, over those.
-        logs: folder for the output of each process; none is kept when None.
+        logs: folder for the output of each process and the workers' journal; none is kept when
+            None.
     """
 
     workers: int = 2
+    limited_workers: int = 1
     official_workers: int = 1
     lease: float = 2.0
     options: tuple[str, ...] = ()
@@ -100,6 +104,7 @@ class Deployment:
     gateways: list[Node[RunningService]] = field(default_factory=list)
     executors: list[Node[ExecutorProcess]] = field(default_factory=list)
     workers: list[Node[RunningProcess]] = field(default_factory=list)
+    limited_workers: list[Node[RunningProcess]] = field(default_factory=list)
     official_workers: list[Node[RunningProcess]] = field(default_factory=list)
     to_gateways: list[Proxy] = field(default_factory=list)
     rpc: dict[str, Proxy] = field(default_factory=dict)
@@ -114,7 +119,7 @@ class Deployment:
     @property
     def worker_nodes(self) -> Sequence[Node[RunningProcess]]:
         """All workers, ours first."""
-        return [*self.workers, *self.official_workers]
+        return [*self.workers, *self.limited_workers, *self.official_workers]
 
     def journal(self) -> list[dict[str, Any]]:
         """Read what all workers have written so far."""
@@ -206,7 +211,7 @@ class Deployment:
             return 0
         found = answer.json()["data"] if answer.is_success else []
         interval = self.plan.timing["worker_heartbeat"]
-        ours = tuple(f"{node.name}." for node in self.workers)
+        ours = tuple(f"{node.name}." for node in (*self.workers, *self.limited_workers))
         return sum(
             connection["status"] == "READY"
             and _seconds_since(connection["last_heartbeat_at"])
@@ -261,6 +266,9 @@ async def open_deployment(plan: Plan) -> AsyncIterator[Deployment]:
             yield deployment
     finally:
         redis.kill()
+        journal = folder / "journal"
+        if plan.logs is not None and journal.exists():
+            shutil.copy(journal, plan.logs)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -297,8 +305,14 @@ async def _start(deployment: Deployment, nursery: trio.Nursery) -> None:
     deployment.api_url = api.running.addresses["api"]
     deployment.to_api.target = _address(deployment.api_url)
     for number in range(1, deployment.plan.workers + 1):
-        worker = partial(_start_worker, deployment)
+        worker = partial(_start_worker, deployment, _APP)
         deployment.workers.append(Node(f"worker-{number}", worker, nursery=nursery, logs=logs))
+    for number in range(1, deployment.plan.limited_workers + 1):
+        limit = f"--max-concurrency={LIMIT}"
+        limited = partial(_start_worker, deployment, _LIMITED_APP, limit)
+        deployment.limited_workers.append(
+            Node(f"limited-{number}", limited, nursery=nursery, logs=logs)
+        )
     for number in range(1, deployment.plan.official_workers + 1):
         official = partial(_start_official_worker, deployment)
         deployment.official_workers.append(
@@ -315,7 +329,8 @@ async def _start(deployment: Deployment, nursery: trio.Nursery) -> None:
         f"{deployment.api_url}/v0/connect/envs/{DEVELOPMENT_ENV_ID}/apps"
     )
     ids = {app["name"]: app["id"] for app in apps.raise_for_status().json()["data"]}
-    deployment.app_ids = {name: ids[name] for name in (APP_NAME, OFFICIAL_APP_NAME) if name in ids}
+    names = (APP_NAME, LIMITED_APP_NAME, OFFICIAL_APP_NAME)
+    deployment.app_ids = {name: ids[name] for name in names if name in ids}
 
 
 def _service(deployment: Deployment, name: str) -> list[str]:
@@ -385,9 +400,12 @@ async def _start_executor(
 
 
 @asynccontextmanager
-async def _start_worker(deployment: Deployment, incarnation: str) -> AsyncIterator[RunningProcess]:
+async def _start_worker(
+    deployment: Deployment, *app_and_options: str
+) -> AsyncIterator[RunningProcess]:
+    *app, incarnation = app_and_options
     command = [
-        *(sys.executable, "-m", "connect", "worker", _APP),
+        *(sys.executable, "-m", "connect", "worker", *app),
         f"--url={_api_url(deployment)}",
         f"--instance-id={incarnation}",
         f"--journal={deployment.journal_path}",

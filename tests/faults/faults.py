@@ -9,14 +9,15 @@ from typing import Any
 
 import trio
 
-from tests.faults.apps import APP_NAME, OFFICIAL_APP_NAME
+from tests.faults.apps import APP_NAME, LIMITED_APP_NAME, OFFICIAL_APP_NAME
 from tests.faults.bounds import Period
 from tests.faults.deployment import Deployment
 from tests.faults.load import Load
 from tests.faults.nodes import Node
+from tests.faults.under_way import Running, UnderWay
 from tests.support.tcp_proxy import Direction, Proxy
 
-__all__ = ["FAULTS", "ROLLING_RESTART", "Fault", "Scene"]
+__all__ = ["ALL_APPS", "FAULTS", "OFFICIAL_HOLDS", "ROLLING_RESTART", "STRANDING", "Fault", "Scene"]
 
 # Parts of a lease: what stands still is longer than a lease, what is slow may be shorter.
 _STANDSTILL_LEASES = (1.25, 1.75)
@@ -27,6 +28,11 @@ _STORE_CUT_LEASES = 2.0
 # that the machine may be too busy for that.
 _TIMELY_LEASES = 1 / 32
 _AWAY_SECONDS = (0.3, 1.0)
+# So long that leases run out unless workers extend them, and that replies wait for an executor.
+_EXECUTORS_AWAY_LEASES = (1.5, 2.5)
+# A run is worth to be disturbed while so much of it is left.
+_LEFT_LEASES = 0.25
+_RUN_SECONDS = 30.0
 _CUTS = 3
 _BETWEEN_CUTS_SECONDS = 0.2
 _BACK_SECONDS = 30.0
@@ -38,7 +44,23 @@ _DEAF_SECONDS = 30.0
 _DEAF_POLL_SECONDS = 0.1
 _POLL_SECONDS = 0.02
 
+# The apps whose leases are extended whatever happens, unless their workers are away for long; the
+# official SDK's workers don't tell when they are. And those of which it holds where no worker loses
+# its connection.
+OURS = frozenset({APP_NAME, LIMITED_APP_NAME})
+ALL_APPS = OURS | {OFFICIAL_APP_NAME}
+
 ROLLING_RESTART = "rolling-restart"
+# What the official SDK's worker must get long requests through, or begin them anew after. Where
+# leases run out it goes on nonetheless, and so may run what others have been given.
+OFFICIAL_HOLDS = frozenset(
+    {"kill-worker", "kill-executor", "kill-executors", "cut-rpc", "cut-redis"}
+)
+# Who cleans up after a request is killed, or cut off from Redis: what expires may be left.
+STRANDING = frozenset(
+    {"kill-executor", "kill-executors", "kill-redis", "empty-redis", "stop-redis", "stop-executor",
+     "cut-redis", "stall-redis", "drop-redis"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +69,7 @@ class Scene:
 
     Attributes:
         load: the requests meanwhile.
+        under_way: what the workers run.
         rounds: of a rolling restart.
         moments: what happened when, in unix seconds.
         back: seconds from each gateway's death until all workers of ours were ready at the
@@ -58,6 +81,7 @@ class Scene:
 
     deployment: Deployment
     load: Load
+    under_way: UnderWay
     random: random.Random
     rounds: int = 3
     moments: list[tuple[float, str]] = field(default_factory=list)
@@ -89,7 +113,11 @@ class Scene:
     async def spared(self, *lost: Node[Any]) -> frozenset[str]:
         """Find the apps of which a worker is left, at a gateway that is left, without these."""
         deployment = self.deployment
-        apps = {APP_NAME: deployment.workers, OFFICIAL_APP_NAME: deployment.official_workers}
+        apps = {
+            APP_NAME: deployment.workers,
+            LIMITED_APP_NAME: deployment.limited_workers,
+            OFFICIAL_APP_NAME: deployment.official_workers,
+        }
         left = [gateway for gateway in deployment.gateways if gateway not in lost]
         found = set()
         for app, workers in apps.items():
@@ -97,6 +125,19 @@ class Scene:
             if connected > sum(worker in lost for worker in workers):
                 found.add(app)
         return frozenset(found)
+
+    async def wait_for_run(self, wanted: Callable[[Running], bool] = lambda run: True) -> None:
+        """Wait until a run goes on of which there is a while left: a fault without is none."""
+        least = self.deployment.plan.lease * _LEFT_LEASES
+        with trio.move_on_after(_RUN_SECONDS):
+            while True:
+                now, calls = time.time(), {call.request_id: call for call in self.load.calls}
+                for run in filter(wanted, self.under_way.look()):
+                    call = calls.get(run.request_id)
+                    if call is not None and run.since + call.seconds - now >= least:
+                        return
+                await trio.sleep(_POLL_SECONDS)
+        self.broken.append(f"nothing was running that a fault could disturb for {_RUN_SECONDS:g} s")
 
     def seconds(self, leases: tuple[float, float]) -> float:
         """Draw a duration between two, given in leases."""
@@ -113,7 +154,9 @@ async def _kill_gateway(scene: Scene) -> None:
     held = [await deployment.connections(one, APP_NAME) for one in deployment.gateways]
     gateway = deployment.gateways[held.index(max(held))]
     [other] = [one for one in deployment.gateways if one is not gateway]
-    scene.begin(f"kill {gateway.incarnation}", spared=await scene.spared(gateway))
+    spared = await scene.spared(gateway)
+    await scene.wait_for_run(lambda run: run.group == gateway.name)
+    scene.begin(f"kill {gateway.incarnation}", spared=spared, extended=OURS)
     await gateway.kill()
     since = trio.current_time()
     with trio.move_on_after(_BACK_SECONDS) as waiting:
@@ -125,16 +168,48 @@ async def _kill_gateway(scene: Scene) -> None:
     await gateway.start()
 
 
-async def _kill(nodes: Callable[[Deployment], Sequence[Node[Any]]], scene: Scene) -> None:
-    node = scene.random.choice(nodes(scene.deployment))
-    scene.begin(
-        f"kill {node.incarnation}",
-        spared=await scene.spared(node),
-        kills_executor=node in scene.deployment.executors,
-    )
-    await node.kill()
+async def _kill_worker(scene: Scene) -> None:
+    """A worker ends amid a run, which another one then begins anew."""
+    deployment = scene.deployment
+    workers = [
+        *deployment.workers,
+        *(deployment.official_workers if scene.load.official_long else ()),
+    ]
+    worker = scene.random.choice(workers)
+    spared = await scene.spared(worker)
+    await scene.wait_for_run(lambda run: run.worker == worker.incarnation)
+    scene.begin(f"kill {worker.incarnation}", spared=spared)
+    await worker.kill()
     await trio.sleep(scene.random.uniform(*_AWAY_SECONDS))
-    await node.start()
+    await worker.start()
+
+
+async def _kill_executor(scene: Scene) -> None:
+    executor = scene.random.choice(scene.deployment.executors)
+    spared = await scene.spared()
+    await scene.wait_for_run()
+    what = f"kill {executor.incarnation}"
+    scene.begin(what, spared=spared, extended=ALL_APPS, kills_executor=True)
+    await executor.kill()
+    await trio.sleep(scene.random.uniform(*_AWAY_SECONDS))
+    await executor.start()
+
+
+async def _kill_executors(scene: Scene) -> None:
+    """No executor is left for so long that replies are kept until there is one."""
+    executors = scene.deployment.executors
+    seconds = scene.seconds(_EXECUTORS_AWAY_LEASES)
+    spared = await scene.spared()
+    await scene.wait_for_run()
+    what = f"kill all executors for {seconds:.2f} s"
+    scene.begin(what, spared=spared, extended=ALL_APPS, kills_executor=True)
+    async with trio.open_nursery() as killing:
+        for executor in executors:
+            killing.start_soon(executor.kill)
+    await trio.sleep(seconds)
+    async with trio.open_nursery() as starting:
+        for executor in executors:
+            starting.start_soon(executor.start)
 
 
 async def _freeze(nodes: Callable[[Deployment], Sequence[Node[Any]]], scene: Scene) -> None:
@@ -188,7 +263,9 @@ async def _deafen_worker(scene: Scene) -> None:
 async def _lose_api(disturb: Callable[[Proxy], None], scene: Scene) -> None:
     """Disturb the way to the API just when all workers need it, having lost their connections."""
     seconds = scene.seconds(_DISTURBANCE_LEASES)
-    scene.begin(f"no connections, and no way to the API for {seconds:.2f} s")
+    what = f"no connections, and no way to the API for {seconds:.2f} s"
+    await scene.wait_for_run()
+    scene.begin(what, extended=OURS)
     proxy = scene.deployment.to_api
     with trio.move_on_after(seconds):
         disturb(proxy)
@@ -211,7 +288,8 @@ async def _cut_store(scene: Scene) -> None:
     gateway = scene.random.choice(scene.deployment.gateways)
     seconds = scene.deployment.plan.lease * _STORE_CUT_LEASES
     what = f"{gateway.incarnation} alone has lost Redis for {seconds:.2f} s"
-    scene.begin(what, spared=await scene.spared(gateway), extended=frozenset({APP_NAME}))
+    await scene.wait_for_run()
+    scene.begin(what, spared=await scene.spared(gateway), extended=OURS)
     latest = 0.0
     with scene.deployment.to_redis[gateway.name].refusing():
         end = trio.current_time() + seconds
@@ -235,8 +313,28 @@ async def _spared_behind(scene: Scene, proxy: Proxy) -> frozenset[str]:
 
 
 async def _cut(proxies: Callable[[Deployment], list[Proxy]], scene: Scene) -> None:
+    """Cut a way that no worker's connection goes, amid a run."""
     proxy = scene.random.choice(proxies(scene.deployment))
-    scene.begin(f"cut before {proxy.target}", spared=await _spared_behind(scene, proxy))
+    await scene.wait_for_run()
+    await _cut_before(proxy, scene, extended=ALL_APPS)
+
+
+async def _cut_workers(scene: Scene) -> None:
+    """Cut the connections of a gateway that workers of ours are connected to, amid a run."""
+    deployment = scene.deployment
+    links = [
+        (gateway.name, link)
+        for gateway, link in zip(deployment.gateways, deployment.to_gateways, strict=True)
+        if await deployment.connections(gateway, APP_NAME)
+    ]
+    name, link = scene.random.choice(links)
+    await scene.wait_for_run(lambda run: run.group == name)
+    await _cut_before(link, scene, extended=OURS)
+
+
+async def _cut_before(proxy: Proxy, scene: Scene, *, extended: frozenset[str]) -> None:
+    spared = await _spared_behind(scene, proxy)
+    scene.begin(f"cut before {proxy.target}", spared=spared, extended=extended)
     for _ in range(_CUTS):
         proxy.cut()
         await trio.sleep(_BETWEEN_CUTS_SECONDS)
@@ -286,10 +384,6 @@ def _executors(deployment: Deployment) -> Sequence[Node[Any]]:
     return deployment.executors
 
 
-def _all_workers(deployment: Deployment) -> Sequence[Node[Any]]:
-    return deployment.worker_nodes
-
-
 def _own_workers(deployment: Deployment) -> Sequence[Node[Any]]:
     # A worker that wakes must look at its leases before it goes on: ours does.
     return deployment.workers
@@ -311,8 +405,9 @@ _LINKS = {"workers": _worker_links, "rpc": _rpc_links, "redis": _redis_links}
 
 FAULTS: Mapping[str, Fault] = {
     "kill-gateway": _kill_gateway,
-    "kill-executor": partial(_kill, _executors),
-    "kill-worker": partial(_kill, _all_workers),
+    "kill-executor": _kill_executor,
+    "kill-executors": _kill_executors,
+    "kill-worker": _kill_worker,
     "kill-redis": partial(_restart_redis, False),
     "empty-redis": partial(_restart_redis, True),
     "stop-gateway": partial(_freeze, _gateways),
@@ -324,7 +419,9 @@ FAULTS: Mapping[str, Fault] = {
     "stall-api": partial(_lose_api, Proxy.stall),
     "drop-api": _drop_api,
     "cut-store": _cut_store,
-    **{f"cut-{name}": partial(_cut, links) for name, links in _LINKS.items()},
+    "cut-workers": _cut_workers,
+    "cut-rpc": partial(_cut, _rpc_links),
+    "cut-redis": partial(_cut, _redis_links),
     **{f"stall-{name}": partial(_stall, links) for name, links in _LINKS.items()},
     **{f"drop-{name}": partial(_drop, links) for name, links in _LINKS.items()},
     ROLLING_RESTART: _rolling_restart,

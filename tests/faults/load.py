@@ -13,12 +13,21 @@ import trio
 from ulid import ULID
 
 from connect.settings import DEVELOPMENT_ACCOUNT_ID, DEVELOPMENT_ENV_ID
-from tests.faults.apps import APP_NAME, EVENT, OFFICIAL_APP_NAME
+from tests.faults.apps import APP_NAME, EVENT, LIMIT, LIMITED_APP_NAME, OFFICIAL_APP_NAME
 from tests.faults.deployment import Deployment
 from tests.faults.nodes import ExecutorGone
 
-__all__ = ["EXECUTOR_ENDED", "EXECUTOR_LOST", "EXECUTOR_SILENT", "Call", "FailedAttempt", "Load"]
+__all__ = [
+    "EXECUTOR_ABSENT",
+    "EXECUTOR_ENDED",
+    "EXECUTOR_LOST",
+    "EXECUTOR_SILENT",
+    "Call",
+    "FailedAttempt",
+    "Load",
+]
 
+EXECUTOR_ABSENT = "no executor runs"
 EXECUTOR_ENDED = "the executor ended"
 EXECUTOR_SILENT = "the executor is silent"
 EXECUTOR_LOST = frozenset({EXECUTOR_ENDED, EXECUTOR_SILENT})
@@ -28,10 +37,17 @@ _SHORT_SECONDS = 0.02
 # One request in so many is long, and one in so many goes to the official SDK.
 _LONG_ONE_IN = 10
 _OFFICIAL_ONE_IN = 5
+_OFFICIAL_LONG_ONE_IN = 30
+# One in so many goes to the worker that has a limit, beginning with this one.
+_LIMITED_ONE_IN = 20
+_LIMITED_FIRST = 3
+# Parts of the time after which that worker would always be full.
+_LIMITED_SHARES = (0.2, 0.6)
 # Long ones need their leases extended.
 _LONG_LEASES = (0.25, 1.25)
 _PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
+_ABSENT_LEASES = (0.5, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +91,32 @@ class Load:
         rate: requests per second.
         seed: draws how long each takes.
         patience: seconds after which a caller gives up.
+        official_long: whether some of the long requests go to the official SDK.
 
     Attributes:
         calls: all that were begun, in order.
         padding: bytes that each request is made longer by; may be set at any time.
+        official_long: as given.
     """
 
     def __init__(
-        self, deployment: Deployment, *, rate: float, seed: int, patience: float = 120.0
+        self,
+        deployment: Deployment,
+        *,
+        rate: float,
+        seed: int,
+        patience: float = 120.0,
+        official_long: bool = False,
     ) -> None:
         self.calls: list[Call] = []
         self.padding = 0
+        self.official_long = official_long
         self._deployment = deployment
         self._rate = rate
         self._random = random.Random(seed)
         self._patience = patience
         self._stopped = False
+        self._over = trio.Event()
         lease = deployment.plan.lease
         # An executor that is silent for longer than any work takes, and a retry of it.
         self._attempt_seconds = 3 * lease + 1.0
@@ -98,6 +124,10 @@ class Load:
     def stop(self) -> None:
         """Begin no further requests."""
         self._stopped = True
+
+    async def wait_answered(self) -> None:
+        """Wait until `run` returns."""
+        await self._over.wait()
 
     async def run(self) -> None:
         """Send requests until stopped; return when each is answered or given up."""
@@ -110,28 +140,44 @@ class Load:
                 nursery.start_soon(self._carry_out, call)
                 number += 1
                 await trio.sleep_until(begin + number / self._rate)
+        self._over.set()
 
     def _next(self, number: int) -> Call:
         official = OFFICIAL_APP_NAME in self._deployment.app_ids
+        limited = LIMITED_APP_NAME in self._deployment.app_ids
         app, seconds = APP_NAME, _SHORT_SECONDS
         if number % _LONG_ONE_IN == 0:
             seconds = self._deployment.plan.lease * self._random.uniform(*_LONG_LEASES)
+            if self.official_long and number % _OFFICIAL_LONG_ONE_IN == _LONG_ONE_IN:
+                app = OFFICIAL_APP_NAME
         elif official and number % _OFFICIAL_ONE_IN == 1:
             app = OFFICIAL_APP_NAME
+        elif limited and number % _LIMITED_ONE_IN == _LIMITED_FIRST:
+            app, seconds = LIMITED_APP_NAME, self._draw_limited_seconds()
         now = time.time()
         return Call(
             number=number, request_id=str(ULID.from_timestamp(now)), app=app, seconds=seconds,
             began=now,
         )  # fmt: skip
 
+    def _draw_limited_seconds(self) -> float:
+        """So long that the limited app's worker is busy in part, and full after a fault."""
+        whole = LIMIT * _LIMITED_ONE_IN / self._rate
+        most = self._deployment.plan.lease
+        return min(most, whole * self._random.uniform(*_LIMITED_SHARES))
+
     async def _carry_out(self, call: Call) -> None:
-        pause = _PAUSE_SECONDS
+        pause, lease = _PAUSE_SECONDS, self._deployment.plan.lease
         with trio.move_on_after(self._patience):
             attempt = call.number
             while call.answered is None:
                 reason = await self._attempt(call, attempt)
                 if reason is not None:
                     call.failed.append(FailedAttempt(time.time(), reason))
+                    if reason == EXECUTOR_ABSENT:
+                        # So that not all ask the first executor that is back at once.
+                        await trio.sleep(lease * self._random.uniform(*_ABSENT_LEASES))
+                        continue
                     await trio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
                 attempt += 1
@@ -142,6 +188,8 @@ class Load:
         executor = executors[attempt % len(executors)]
         if not executor.up:
             executor = executors[(attempt + 1) % len(executors)]
+        if not executor.up:
+            return EXECUTOR_ABSENT
         answer: dict[str, Any] | None = None
         with trio.move_on_after(self._attempt_seconds):
             try:

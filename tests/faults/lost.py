@@ -34,7 +34,7 @@ from typing import Any
 from ulid import ULID
 
 from connect.worker import Happening
-from tests.faults.load import EXECUTOR_LOST, EXECUTOR_SILENT, Call
+from tests.faults.load import EXECUTOR_ABSENT, EXECUTOR_LOST, EXECUTOR_SILENT, Call
 
 __all__ = ["LostReply", "find_lost_replies"]
 
@@ -109,6 +109,8 @@ def _is_owed(call: Call, acknowledged: Line, before: Sequence[Line]) -> bool:
     if max(leases, default=-math.inf) <= at:
         return False
     for attempt in call.failed:
+        if attempt.reason == EXECUTOR_ABSENT:
+            continue  # nobody was asked
         told = attempt.reason not in EXECUTOR_LOST
         if told and starts[-1]["at"] <= attempt.at <= at + _TELLING_SECONDS:
             return False

@@ -69,6 +69,11 @@ class Node(Generic[P]):
         return f"{self.name}.{self._incarnation}"
 
     @property
+    def incarnations(self) -> list[str]:
+        """The names of all processes that were started so far."""
+        return [f"{self.name}.{number}" for number in range(1, self._incarnation + 1)]
+
+    @property
     def up(self) -> bool:
         """Whether there is a process, be it one that stands still."""
         return self._running is not None

@@ -16,7 +16,8 @@ __all__ = ["print_reports", "reports_json"]
 
 _NOTES = Text(
     "Attempts: those that failed and were made again by their callers, under the same request "
-    "id. Late: answered more than a lease after the time that their work takes. p99: beyond "
+    "id. Late: answered more than a lease after the time that their work takes. Amid: those that "
+    "were running when a fault began that may lose no work. p99: beyond "
     "that time. Retried: from the death of a worker until what it ran was started elsewhere, "
     "median and most. Back: from the death of a gateway until all workers of ours were ready at "
     "the other, the most.",
@@ -36,7 +37,7 @@ def print_reports(reports: Sequence[FaultReport], console: Console) -> None:
     table = Table(title="Faults under load", title_justify="left")
     table.add_column("fault")
     for column in (
-        "times", "sent", "answered", "failed", "attempts", "late", "again", "together",
+        "times", "sent", "answered", "failed", "attempts", "late", "amid", "again", "together",
         "p50 ms", "p99 ms", "retried s", "back s",
     ):  # fmt: skip
         table.add_column(column, justify="right")
@@ -50,6 +51,7 @@ def print_reports(reports: Sequence[FaultReport], console: Console) -> None:
             _by_reason(figures.failed),
             _by_reason(figures.attempts),
             str(figures.late),
+            str(report.spanned),
             str(figures.run_again),
             str(len(figures.run_together)),
             f"{figures.latency_ms.p50:.0f}",

@@ -4,7 +4,13 @@ import pytest
 
 from connect.errors import Syscode
 from tests.faults.bounds import Period, unexplained
-from tests.faults.load import EXECUTOR_ENDED, EXECUTOR_SILENT, Call, FailedAttempt
+from tests.faults.load import (
+    EXECUTOR_ABSENT,
+    EXECUTOR_ENDED,
+    EXECUTOR_SILENT,
+    Call,
+    FailedAttempt,
+)
 
 UNHEALTHY = str(Syscode.NO_HEALTHY_CONNECTION)
 STOPPED = str(Syscode.WORKER_STOPPED_RESPONDING)
@@ -63,10 +69,18 @@ def test_workers_must_not_stop_where_leases_are_to_be_extended(
     assert len(unexplained([call((104.0, STOPPED))], [period])) == count
 
 
+@pytest.mark.parametrize(("lost", "count"), [(False, 1), (True, 0)])
+def test_a_worker_may_stop_nonetheless_if_it_has_lost_the_request(lost: bool, count: int) -> None:
+    period = Period(since=90.0, extended=OURS)
+    stopped = call((104.0, STOPPED))
+    assert len(unexplained([stopped], [period], lost=lambda *_: lost)) == count
+
+
+@pytest.mark.parametrize("reason", [EXECUTOR_ENDED, EXECUTOR_ABSENT])
 @pytest.mark.parametrize(("killed", "count"), [(False, 1), (True, 0)])
-def test_executors_end_only_where_one_is_killed(killed: bool, count: int) -> None:
+def test_executors_end_only_where_one_is_killed(killed: bool, count: int, reason: str) -> None:
     period = Period(since=90.0, kills_executor=killed)
-    assert len(unexplained([call((101.0, EXECUTOR_ENDED))], [period])) == count
+    assert len(unexplained([call((101.0, reason))], [period])) == count
 
 
 @pytest.mark.parametrize("reason", [EXECUTOR_SILENT, "StoreUnavailable"])

@@ -1,5 +1,6 @@
 """Every fault once, under load, on one deployment; the long form is ``scripts/faults``."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -7,7 +8,7 @@ import trio
 
 from tests.faults.deployment import Plan, open_deployment
 from tests.faults.faults import FAULTS, ROLLING_RESTART
-from tests.faults.run import FaultReport, run_fault
+from tests.faults.run import FaultReport, besides_refusals, run_fault
 
 pytestmark = pytest.mark.process
 
@@ -16,6 +17,13 @@ RATE = 30.0  # requests per second
 SEED = 1
 # The official SDK understands no intervals of less than a second: a lease has four.
 RESTARTED = Plan(lease=4.0)
+# Work goes on meanwhile; `tests.faults.repeated` says what is held against them. In cut-store it
+# does, too, but only where the machine keeps closer time than can be asked of it here.
+LOSING_NO_WORK = [
+    *("kill-gateway", "kill-executor", "kill-executors"),
+    *("cut-workers", "cut-rpc", "cut-redis", "cut-api"),
+]
+OFFICIAL = "cut-rpc"
 DISTURBANCES = [name for name in FAULTS if name != ROLLING_RESTART]
 
 
@@ -34,9 +42,12 @@ async def _run_all() -> dict[str, FaultReport]:
     return reports
 
 
-async def _restart() -> FaultReport:
+async def _run_with_long_leases() -> dict[str, FaultReport]:
     async with open_deployment(RESTARTED) as deployment:
-        return await run_fault(deployment, ROLLING_RESTART, seconds=1.0, rate=RATE, seed=SEED)
+        return {
+            name: await run_fault(deployment, name, seconds=1.0, rate=RATE, seed=SEED)
+            for name in (OFFICIAL, ROLLING_RESTART)
+        }
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +56,13 @@ def reports() -> Mapping[str, FaultReport]:
 
 
 @pytest.fixture(scope="module")
-def restart() -> FaultReport:
-    return trio.run(_restart)
+def with_long_leases() -> Mapping[str, FaultReport]:
+    return trio.run(_run_with_long_leases)
+
+
+@pytest.fixture(scope="module")
+def restart(with_long_leases: Mapping[str, FaultReport]) -> FaultReport:
+    return with_long_leases[ROLLING_RESTART]
 
 
 @pytest.mark.parametrize("fault", DISTURBANCES)
@@ -72,11 +88,15 @@ def test_nothing_else_breaks(reports: Mapping[str, FaultReport], fault: str) -> 
 def test_what_a_killed_worker_ran_is_started_again_soon_after_its_lease(
     reports: Mapping[str, FaultReport],
 ) -> None:
-    plan = Plan(lease=LEASE)
-    assert all(
-        seconds < plan.lease + plan.grace + 3.0
-        for seconds in reports["kill-worker"].figures.retried
-    )
+    plan, retried = Plan(lease=LEASE), reports["kill-worker"].figures.retried
+    assert 0 < max(retried, default=math.inf) < plan.lease + plan.grace + 3.0
+
+
+@pytest.mark.parametrize("fault", LOSING_NO_WORK)
+def test_a_fault_that_loses_no_work_falls_into_a_run(
+    reports: Mapping[str, FaultReport], fault: str
+) -> None:
+    assert reports[fault].spanned > 0
 
 
 def test_the_workers_of_a_killed_gateway_are_back_within_seconds(
@@ -86,8 +106,14 @@ def test_the_workers_of_a_killed_gateway_are_back_within_seconds(
     assert back < 12.0
 
 
+def test_the_official_sdk_goes_on_while_executors_and_gateways_lose_each_other(
+    with_long_leases: Mapping[str, FaultReport],
+) -> None:
+    assert with_long_leases[OFFICIAL].violations == []
+
+
 def test_a_rolling_restart_fails_no_request(restart: FaultReport) -> None:
-    assert dict(restart.figures.attempts) == {}
+    assert besides_refusals(restart.figures.attempts) == {}
 
 
 def test_a_rolling_restart_runs_no_request_twice_at_the_same_time(restart: FaultReport) -> None:

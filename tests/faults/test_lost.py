@@ -108,6 +108,11 @@ def test_a_reply_waits_for_the_executor_that_is_asked_after_one_that_ended() -> 
     assert lost(call((0.5, "the executor ended")), *RUN, ACKED, AGAIN) == ["w1 w2"]
 
 
+def test_a_reply_stays_owed_while_no_executor_runs() -> None:
+    away = call((0.5, "the executor ended"), (1.5, "no executor runs"))
+    assert lost(away, *RUN, ACKED, AGAIN) == ["w1 w2"]
+
+
 @pytest.mark.parametrize(("emptied", "expected"), [(3.0, []), (0.5, ["w1 w2"])])
 def test_a_reply_may_be_lost_with_all_of_redis(emptied: float, expected: list[str]) -> None:
     assert lost(call(), *RUN, ACKED, AGAIN, forgotten=(emptied,)) == expected

@@ -38,6 +38,7 @@ def report(*, figures: Figures | None = None, violations: tuple[str, ...] = ()) 
             retried=[3.0, 3.5],
         ),
         back=[1.25],
+        spanned=7,
         violations=violations,
     )
 
@@ -54,7 +55,7 @@ def test_the_table_has_all_figures_of_a_fault() -> None:
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == [
         "kill-worker", "2", "301", "300", "1 no answer", "4 connect_worker_stopped_responding",
-        "5", "6", "1", "11", "1234", "3.25 / 3.50", "1.25",
+        "5", "7", "6", "1", "11", "1234", "3.25 / 3.50", "1.25",
     ]  # fmt: skip
 
 
