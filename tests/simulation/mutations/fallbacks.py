@@ -1,10 +1,8 @@
 """Changes for the worse that a second way would hide: all is answered in the end, only later."""
 
 import random
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
 from unittest import mock
 
 import trio
@@ -12,6 +10,7 @@ import trio
 from connect.nursery import replies
 from connect.nursery.connection import Connection
 from connect.nursery.pushes import Pushes
+from connect.protocol.messages.connect import v1 as pb
 from connect.worker.connection import Connection as WorkerConnection
 from connect.worker.delivery import Delivery
 from connect.worker.excluded import ExcludedGateways
@@ -97,16 +96,9 @@ async def _never(*args: object) -> None:
     await trio.sleep_forever()
 
 
-@contextmanager
-def _acknowledge_nothing() -> Iterator[None]:
-    settle = replies.ReplyKeeper._settle
-
-    async def silently(self: replies.ReplyKeeper, connection: Connection, *args: Any) -> None:
-        with mock.patch.object(Connection, "apply", return_value=None):
-            await settle(self, connection, *args)
-
-    with mock.patch.object(replies.ReplyKeeper, "_settle", silently):
-        yield
+def _acknowledge_nothing() -> AbstractContextManager[object]:
+    heartbeat = int(pb.GatewayMessageType.GATEWAY_HEARTBEAT)
+    return mock.patch.object(replies, "_REPLY_ACK", heartbeat)
 
 
 def _push_nothing() -> AbstractContextManager[object]:
