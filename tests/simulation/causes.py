@@ -16,10 +16,11 @@ told to a caller must be true of what is left:
 
 A worker remains if nothing has happened to it, to what joins it to gateways and the API, or to
 a gateway while it was ready at no other one. Gateways and workers that end in good order,
-and begin again, excuse less than that: the restart of a gateway takes nothing away while
-another gateway remains, to which nothing has happened; the restart of a worker takes that
-worker away, for those who look for one, but not what it was running, which it finishes. The
-restart of an executor excuses nothing.
+and begin again, excuse less than that: the restart of a gateway, as its drain, takes nothing
+away while another gateway remains, to which nothing has happened; the restart of a worker takes
+that worker away, for those who look for one, but not what it was running, which it finishes. The
+restart of an executor excuses nothing. Without the API workers find no other gateway, and lose
+nothing of what they have: it excuses something only amid other faults.
 """
 
 import math
@@ -55,7 +56,10 @@ _LEASE_RUNS_OUT = 30.0
 # A request has three commands to wait for, of 5 s each: routing, cleaning up, a last look.
 _COMMANDS = 15.0
 
-_NOTICED = (FaultKind.KILL, FaultKind.RESTART, FaultKind.CUT)
+_NOTICED = (FaultKind.KILL, FaultKind.RESTART, FaultKind.DRAIN, FaultKind.CUT)
+
+# A gateway sends its workers to another one, if there is one.
+_HANDED_OVER = (FaultKind.RESTART, FaultKind.DRAIN)
 
 
 def is_excused(facts: Facts, call: Call) -> bool:
@@ -109,7 +113,8 @@ def may_be_lost(
     return any(
         fault.at <= until
         and fault.until + _until_leases_run_out(fault) >= since
-        and (fault.kind != FaultKind.RESTART or _takes_all_gateways(facts, fault))
+        and (fault.kind not in _HANDED_OVER or _takes_all_gateways(facts, fault))
+        and not _is_of_api(fault)
         and not (
             _is_untouched(chain, fault)
             and is_alone(fault, on_the_way, until)
@@ -191,10 +196,16 @@ def _is_confused(facts: Facts, call: Call, *, patient: bool = False) -> bool:
     )
 
 
-def _is_alone(facts: Facts, redis: Faulty, until: float) -> bool:
-    """Whether nothing else happened that workers and executors have to come back from."""
+def _is_alone(facts: Facts, fault: Faulty, until: float) -> bool:
+    """Whether nothing else happened that workers and executors have to come back from.
+
+    After Redis was away, or while the API is, they cannot.
+    """
     return not any(
-        any(other.places) and other.at <= until and other.until + _UNNOTICED >= redis.at
+        other != fault
+        and (any(other.places) or _is_of_api(fault))
+        and other.at <= until
+        and other.until + _UNNOTICED >= fault.at
         for other in _faults(facts)
     )
 
@@ -203,6 +214,7 @@ def _remains(facts: Facts, call: Call, worker: str) -> bool:
     return not any(
         worker in fault.places
         or (_takes_connections(facts, fault) and not _is_elsewhere(fault, worker))
+        or (_is_of_api(fault) and not _is_alone(facts, fault, call.ended))
         for fault in _amid(facts, call, _until_workers_are_back)
     )
 
@@ -217,22 +229,27 @@ def _takes_connections(facts: Facts, fault: Faulty) -> bool:
     gateways = [place for place in fault.places if place in facts.gateways]
     if not gateways or any(place.startswith(("wk-", "ex-")) for place in fault.places):
         return False
-    return fault.kind != FaultKind.RESTART or _takes_all_gateways(facts, fault)
+    return fault.kind not in _HANDED_OVER or _takes_all_gateways(facts, fault)
 
 
 def _takes_all_gateways(facts: Facts, restart: Faulty) -> bool:
-    """Whether a gateway was restarted, and no other one remained meanwhile."""
+    """Whether a gateway was restarted or drained, and nobody could get to another one."""
     [*restarted] = (place for place in restart.places if place in facts.gateways)
     others = (gateway for gateway in facts.gateways if gateway not in restarted)
     return bool(restarted) and not any(
         all(
-            other not in fault.places
+            other not in fault.places and not _is_of_api(fault)
             for fault in _faults(facts)
             if fault.at <= restart.until + _until_workers_are_back(restart)
             and fault.until + _until_workers_are_back(fault) >= restart.at
         )
         for other in others
     )
+
+
+def _is_of_api(fault: Faulty) -> bool:
+    """Whether workers could be told of no gateway, but were well themselves."""
+    return "api" in fault.places and not any(place.startswith("wk-") for place in fault.places)
 
 
 def _is_of_redis(fault: Faulty) -> bool:

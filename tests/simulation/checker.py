@@ -312,7 +312,7 @@ def _draining_gateways_beat(facts: Facts) -> Findings:
             and fault.until >= event.beat
             and (event.node in fault.places or not any(fault.places))
             for fault in facts.faults
-            if fault.kind != FaultKind.RESTART
+            if fault.kind not in (FaultKind.RESTART, FaultKind.DRAIN)
         ):
             silent = event.at - event.beat
             yield event.at, f"{event.node} drained for {silent:.1f} s without a heartbeat"

@@ -83,7 +83,7 @@ def _drained(facts: Facts, ending: Ending) -> float:
 
 
 def _is_disturbed(facts: Facts, ending: Ending) -> bool:
-    """Whether something may hold a node up: at itself, Redis, or any gateway."""
+    """Whether something may hold a node up: at itself, Redis, any gateway, or who takes nothing."""
     return any(
         fault.at <= ending.over
         and fault.until + _AFTERMATH >= ending.told
@@ -91,6 +91,7 @@ def _is_disturbed(facts: Facts, ending: Ending) -> bool:
             not any(fault.places)
             or ending.node in fault.places
             or any(place in facts.gateways for place in fault.places)
+            or fault.kind in (FaultKind.PAUSE, FaultKind.DEAF)
         )
         for fault in facts.faults
         if not _is_of(fault, ending)

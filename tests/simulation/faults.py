@@ -1,17 +1,18 @@
 """What goes wrong: which fault, when, where and for how long, drawn from the seed."""
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import trio
 
 from tests.simulation.history import Faulty, Paused
+from tests.simulation.nodes import GatewayNode
 from tests.simulation.store import HOST, Condition
 from tests.simulation.world import Shape, World
 
-__all__ = ["Fault", "FaultKind", "carry_out", "plan_faults"]
+__all__ = ["Fault", "FaultKind", "carry_out", "plan_faults", "plan_rolling_restarts"]
 
 # After this long without a sign of its peer, an RPC connection is given up (`watch_peer`).
 _USER_TIMEOUT = 15.0
@@ -22,7 +23,9 @@ class FaultKind(StrEnum):
 
     KILL = "kill"  # and started again after the duration
     RESTART = "restart"  # in good order, and started again at once
+    DRAIN = "drain"  # of a gateway, which is active again after the duration
     PAUSE = "pause"
+    DEAF = "deaf"  # a worker reads nothing from its connections
     PARTITION = "partition"  # nothing gets from one host to the other, nor back
     ONE_WAY = "one way"  # nothing gets from one host to the other
     CUT = "cut"  # connections between two hosts break
@@ -38,10 +41,21 @@ _CONDITIONS = {
     FaultKind.FORGETFUL: Condition.FORGETFUL,
 }
 
+# What happens to a node as a whole; all others but those of Redis are of links.
+_OF_NODES = (
+    FaultKind.KILL,
+    FaultKind.RESTART,
+    FaultKind.DRAIN,
+    FaultKind.PAUSE,
+    FaultKind.DEAF,
+)
+
 _WEIGHTS = {
     FaultKind.KILL: 5,
     FaultKind.RESTART: 3,
+    FaultKind.DRAIN: 2,
     FaultKind.PAUSE: 4,
+    FaultKind.DEAF: 2,
     FaultKind.PARTITION: 3,
     FaultKind.ONE_WAY: 3,
     FaultKind.CUT: 3,
@@ -52,6 +66,14 @@ _WEIGHTS = {
 }
 
 _DURATIONS = (0.05, 0.5, 2.0, 8.0, 16.0, 28.0, 45.0)
+
+# How many faults there are; one alone excuses little.
+_COUNTS = (0, 1, 1, 1, 2, 2, 3, 4, 5, 7)
+
+# Every gateway restarts so often in a plan of restarts, each so long after the one before that
+# this is long over, in seconds.
+_ROUNDS = 3
+_APART = 32.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,20 +116,20 @@ class Fault:
 
 def plan_faults(rng: random.Random, shape: Shape, begin: float, end: float) -> list[Fault]:
     """Draw faults for a span of time; now and then none."""
-    gateways = [f"gw-{number}" for number in range(shape.gateways)]
-    executors = [f"ex-{number}" for number in range(shape.executors)]
-    workers = [f"wk-{number}" for number in range(len(shape.concurrency))]
-    nodes = gateways + executors + workers
+    gateways, executors, workers = _names(shape)
+    places = {kind: [*gateways, *executors, *workers, "api"] for kind in _OF_NODES}
+    places[FaultKind.DRAIN], places[FaultKind.DEAF] = gateways, workers
     links = [
         *((worker, gateway) for worker in workers for gateway in gateways),
         *((executor, gateway) for executor in executors for gateway in gateways),
         *((node, HOST) for node in gateways + executors),
         *((worker, "api") for worker in workers),
+        ("api", HOST),
     ]
     faults = []
-    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 5, 7))):
+    for _ in range(rng.choice(_COUNTS)):
         kind = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
-        node, other = _place(rng, kind, nodes, links)
+        node, other = _place(rng, kind, places, links)
         faults.append(
             Fault(
                 kind=kind,
@@ -120,16 +142,38 @@ def plan_faults(rng: random.Random, shape: Shape, begin: float, end: float) -> l
     return sorted(faults, key=lambda fault: fault.at)
 
 
+def plan_rolling_restarts(shape: Shape, begin: float, apart: float = _APART) -> list[Fault]:
+    """Have all gateways restart in turn, some rounds of it, and nothing else go wrong.
+
+    Args:
+        apart: seconds from one restart to the next.
+    """
+    gateways, _, _ = _names(shape)
+    return [
+        Fault(kind=FaultKind.RESTART, at=begin + number * apart, seconds=0.2, node=gateway)
+        for number, gateway in enumerate(gateways * _ROUNDS)
+    ]
+
+
+def _names(shape: Shape) -> tuple[list[str], list[str], list[str]]:
+    """Return the names of gateways, executors, and workers."""
+    return (
+        [f"gw-{number}" for number in range(shape.gateways)],
+        [f"ex-{number}" for number in range(shape.executors)],
+        [f"wk-{number}" for number in range(len(shape.concurrency))],
+    )
+
+
 def _place(
     rng: random.Random,
     kind: FaultKind,
-    nodes: Sequence[str],
+    nodes: Mapping[FaultKind, Sequence[str]],
     links: Sequence[tuple[str, str]],
 ) -> tuple[str, str]:
     if kind in _CONDITIONS:
         return "", ""
-    if kind in (FaultKind.KILL, FaultKind.RESTART, FaultKind.PAUSE):
-        return rng.choice(nodes), ""
+    if kind in nodes:
+        return rng.choice(nodes[kind]), ""
     one, other = rng.choice(links)
     return (one, other) if rng.random() < 0.5 else (other, one)
 
@@ -175,6 +219,21 @@ async def _pause(world: World, fault: Fault) -> None:
     world.around.history.add(Paused(at=began, node=fault.node, until=world.around.history.now))
 
 
+async def _drain(world: World, fault: Fault) -> None:
+    node = world.node(fault.node)
+    assert isinstance(node, GatewayNode)
+    async with trio.open_nursery() as nursery:
+        node.spawn(nursery, node.start_drain)
+        await trio.sleep(fault.seconds)
+        node.spawn(nursery, node.activate)
+
+
+async def _deafen(world: World, fault: Fault) -> None:
+    world.around.network.deafen(fault.node)
+    await trio.sleep(fault.seconds)
+    world.around.network.hear(fault.node)
+
+
 async def _block(world: World, fault: Fault) -> None:
     network = world.around.network
     ways = [(fault.node, fault.other)]
@@ -212,7 +271,9 @@ async def _trouble_redis(world: World, fault: Fault) -> None:
 _ACTS: dict[FaultKind, Callable[[World, Fault], Awaitable[None]]] = {
     FaultKind.KILL: _end_process,
     FaultKind.RESTART: _end_process,
+    FaultKind.DRAIN: _drain,
     FaultKind.PAUSE: _pause,
+    FaultKind.DEAF: _deafen,
     FaultKind.PARTITION: _block,
     FaultKind.ONE_WAY: _block,
     FaultKind.CUT: _cut,

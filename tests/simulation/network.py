@@ -1,4 +1,4 @@
-"""The network between the nodes: latency, and links that are blocked, slow, or cut.
+"""The network between the nodes: latency, links that are blocked, slow, or cut, deaf hosts.
 
 What is sent arrives later, in order, as over TCP. A blocked direction holds back what is
 sent in it until it is open again; a cut breaks the connections there are. A sender whose
@@ -99,7 +99,7 @@ class End:
         while True:
             self._check()
             due = math.inf
-            if self._arriving and not self._via.blocked:
+            if self._arriving and not self._via.blocked and not self._network.is_deaf(self.host):
                 due, item, size = self._arriving[0]
                 if due <= trio.current_time():
                     if item is _END:
@@ -167,6 +167,7 @@ class Network:
         self._links: dict[tuple[str, str], _Link] = {}
         self._listeners: dict[tuple[str, int], Callable[[End], None]] = {}
         self._ends: dict[End, None] = {}
+        self._deaf: Counter[str] = Counter()
 
     @property
     def open_ends(self) -> int:
@@ -234,6 +235,10 @@ class Network:
         """Whether nothing gets from one host to another."""
         return bool(self._link(host, peer_host).blocked)
 
+    def is_deaf(self, host: str) -> bool:
+        """Whether a host reads nothing from its connections."""
+        return bool(self._deaf[host])
+
     # Faults
 
     def block(self, host: str, peer_host: str) -> None:
@@ -250,6 +255,17 @@ class Network:
         if not link.blocked:
             link.opened.set()
             self._look_again(link)
+
+    def deafen(self, host: str) -> None:
+        """Have a host read nothing; its connections stay, and it can write, until `hear`."""
+        self._deaf[host] += 1
+
+    def hear(self, host: str) -> None:
+        """Undo one `deafen`."""
+        self._deaf[host] -= 1
+        for end in self._ends:
+            if end.host == host:
+                end.look_again()
 
     def slow_down(self, host: str, peer_host: str, delay: float) -> None:
         """Have everything sent from now on take so many seconds longer."""

@@ -236,6 +236,22 @@ class GatewayNode(Node):
                 close()
             serving.cancel_scope.cancel()
 
+    async def start_drain(self) -> None:
+        """Begin to send its workers away, as `connect drain` does."""
+        await trio.lowlevel.checkpoint()
+        if self._is_at_work:
+            self.gateway.start_drain()
+
+    async def activate(self) -> None:
+        """Give its drain up, as `connect activate` does; a gateway that is to end goes on to."""
+        await trio.lowlevel.checkpoint()
+        if self._is_at_work:
+            await self.gateway.activate()
+
+    @property
+    def _is_at_work(self) -> bool:
+        return self.up.is_set() and not self.stopping and not self.dead
+
     def _note_drained(self) -> None:
         """Note the heartbeat that others know of; none is as old as can be."""
         redis, history = self.around.redis.database, self.around.history

@@ -356,7 +356,8 @@ def _kills_gateway(fault: Fault) -> bool:
 def _loses_writes(fault: Fault) -> bool:
     """Whether a gateway may have tried in vain to remove a record, within `Timing.cleanup`."""
     paused = fault.kind is FaultKind.PAUSE and fault.node.startswith("gw-")
-    asked = not fault.node.startswith("ex-") and not fault.other.startswith("ex-")
+    places = {place.partition("-")[0] for place in (fault.node, fault.other)}
+    asked = places.isdisjoint(("ex", "api"))
     return (paused and fault.seconds >= _LONG_PAUSE) or (fault.can_displace and asked)
 
 

@@ -3,7 +3,7 @@
 import logging
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
@@ -19,7 +19,13 @@ from connect.state.redis_store import RedisStore
 from tests.simulation.checker import Violation, check
 from tests.simulation.determinism import seeded
 from tests.simulation.executors import ExecutorNode
-from tests.simulation.faults import Fault, carry_out, plan_faults
+from tests.simulation.faults import (
+    Fault,
+    FaultKind,
+    carry_out,
+    plan_faults,
+    plan_rolling_restarts,
+)
 from tests.simulation.history import Began, History, Leftover
 from tests.simulation.network import Network
 from tests.simulation.nodes import Surroundings
@@ -31,13 +37,29 @@ from tests.simulation.rest import (
     look_at_rest,
 )
 from tests.simulation.store import NodeCommands, RedisServer
-from tests.simulation.workload import Demand, Workload, make_app, plan_demands
+from tests.simulation.workload import (
+    Demand,
+    Workload,
+    make_app,
+    plan_crowd,
+    plan_demands,
+    plan_flood,
+)
 from tests.simulation.world import START, Shape, World
 
 __all__ = ["Outcome", "Plan", "make_plan", "simulate"]
 
 # Requests are made, and faults begin, until then; seconds since the run began.
 _BUSY_UNTIL = 45.0
+
+# How often the gateways are restarted in turn, and how often many requests come at one moment.
+_ROLLING = 0.04
+_CROWDED = 0.08
+
+# Many requests; and what is more than the workers' sockets take, once a worker does not read.
+_CROWD = (20, 60)
+_FLOOD = 20
+_FLOODED = 0.7
 
 # How long executors may take to clean up after the last call, in seconds.
 _CLEANED_UP_WITHIN = 6.0
@@ -87,13 +109,29 @@ def make_plan(seed: int) -> Plan:
         executors=rng.choice((1, 2, 2)),
         concurrency=tuple(rng.choice(limits) for _ in range(rng.choice((1, 2, 3)))),
     )
+    if rng.random() < _ROLLING and shape.gateways > 1:
+        faults = plan_rolling_restarts(shape, rng.uniform(1.0, 10.0))
+    else:
+        faults = plan_faults(rng, shape, 1.0, _BUSY_UNTIL)
     return Plan(
         seed=seed,
         shape=shape,
-        faults=tuple(plan_faults(rng, shape, 1.0, _BUSY_UNTIL)),
-        demands=tuple(plan_demands(rng, rng.randint(6, 18), 1.0, _BUSY_UNTIL)),
+        faults=tuple(faults),
+        demands=tuple(_plan_demands(rng, faults)),
         streams=rng.random() < 0.7,
     )
+
+
+def _plan_demands(rng: random.Random, faults: Sequence[Fault]) -> Iterator[Demand]:
+    """Draw requests for as long as faults begin; now and then there are many at once."""
+    until = max([_BUSY_UNTIL, *(fault.at for fault in faults)])
+    yield from plan_demands(rng, rng.randint(6, 18), 1.0, until)
+    if rng.random() < _CROWDED:
+        yield from plan_crowd(rng, rng.randint(*_CROWD), rng.uniform(1.0, until))
+    for fault in faults:
+        if fault.kind is FaultKind.DEAF and rng.random() < _FLOODED:
+            yield from plan_flood(_FLOOD, fault.at)
+            return
 
 
 def simulate(plan: Plan) -> Outcome:
@@ -185,7 +223,8 @@ async def _run(plan: Plan, around: Surroundings) -> None:
 async def _be_busy(plan: Plan, world: World) -> None:
     """Make the requests amid the faults, until all have their outcomes."""
     workload = Workload(world, random.Random(f"{plan.seed} workload"))
-    over = max([_BUSY_UNTIL, *(fault.at + fault.seconds for fault in plan.faults)])
+    ends = (fault.at + fault.seconds for fault in plan.faults)
+    over = max([_BUSY_UNTIL, *ends, *(demand.at for demand in plan.demands)])
     with trio.move_on_at(over + _SETTLED_WITHIN):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(carry_out, world, plan.faults)

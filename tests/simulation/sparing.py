@@ -1,10 +1,11 @@
 """Which faults cost no work: what a worker runs goes on, and its reply arrives.
 
 A fault that is alone takes a run away only if it takes its worker, or keeps the worker from
-all gateways for longer than leases last. Executors may end, and so may a gateway while another
-one remains; what breaks is made again within a second or two; and what is slow is not lost. While
-Redis is away executors answer for leases, where gateways know the methods that stream. Others
-cannot ask them, and have workers stop when a lease has two of its intervals left.
+all gateways for longer than leases last. Executors may end, and so may a gateway, or send its
+workers away, while another one remains; what breaks is made again within a second or two; and
+what is slow is not lost. While Redis is away executors answer for leases, where gateways know the
+methods that stream. Others cannot ask them, and have workers stop when a lease has two of its
+intervals left.
 """
 
 from collections.abc import Iterable
@@ -52,7 +53,9 @@ def spares_work(facts: Facts, fault: Faulty) -> bool:
             return True
         case FaultKind.KILL:
             return kinds == {"ex"} or (kinds == {"gw"} and len(facts.gateways) > 1)
-        case FaultKind.PAUSE:
+        case FaultKind.DRAIN:
+            return brief or len(facts.gateways) > 1
+        case FaultKind.PAUSE | FaultKind.DEAF:
             return brief or kinds == {"ex"}
         case _ if fault.kind in _OF_REDIS or (fault.kind in _BLOCKING and kinds == {"gw", HOST}):
             return facts.streams

@@ -62,12 +62,15 @@ class RedisServer:
 
     Attributes:
         condition: see `Condition`; set by `become`.
+        refusing_since: when it began to refuse connections, on the Trio clock; None if it
+            does not.
         asking: the process whose command is being carried out.
     """
 
     def __init__(self, database: MemoryRedis, network: Network, rng: random.Random) -> None:
         self.database = database
         self.condition = Condition.WELL
+        self.refusing_since: float | None = None
         self.asking = ""
         self._network = network
         self._rng = rng
@@ -76,6 +79,7 @@ class RedisServer:
     def become(self, condition: Condition) -> None:
         """Change its condition; what waits is carried out if it is well."""
         self.condition = condition
+        self.refusing_since = trio.current_time() if condition is Condition.REFUSING else None
         if condition is not Condition.HANGING:
             while self._waiting:
                 self.take(*self._waiting.popleft())
@@ -130,9 +134,9 @@ class NodeCommands:
         return self._round_trips
 
     @property
-    def unreachable_since(self) -> None:
-        """None: commands get lost here, and connections are not simulated."""
-        return None
+    def unreachable_since(self) -> float | None:
+        """Since when Redis refuses connections; any other link to it is there, if it is dead."""
+        return self._server.refusing_since
 
     async def execute(self, *args: Argument) -> Reply:
         return await self._ask(lambda: self._server.database.execute(args))

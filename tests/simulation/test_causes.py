@@ -92,6 +92,40 @@ def test_a_restart_while_the_other_gateway_is_away_is_a_loss_of_all(
     assert excused(why, fault(FaultKind.RESTART, "gw-0"), other)
 
 
+@pytest.mark.parametrize("why", [STOPPED, CAPACITY, UNHEALTHY, STORE_UNAVAILABLE])
+def test_a_drain_excuses_nothing_while_another_gateway_remains(why: str) -> None:
+    assert not excused(why, fault(FaultKind.DRAIN, "gw-0"))
+
+
+@pytest.mark.parametrize("why", [STOPPED, UNHEALTHY])
+def test_the_drain_of_the_only_gateway_excuses_what_needs_one(why: str) -> None:
+    long = fault(FaultKind.DRAIN, "gw-0", until=125)
+    assert excused(why, long, gateways=1)
+
+
+# The API
+
+
+@pytest.mark.parametrize("why", [STOPPED, CAPACITY, UNHEALTHY, STORE_UNAVAILABLE])
+@pytest.mark.parametrize("places", [("api",), ("api", "redis")])
+def test_the_api_alone_excuses_nothing(why: str, places: tuple[str, ...]) -> None:
+    away = fault(FaultKind.PARTITION if places[1:] else FaultKind.KILL, *places)
+    assert not excused(why, away, limits=(1, 1))
+
+
+def test_without_the_api_workers_do_not_come_back() -> None:
+    lost = fault(FaultKind.KILL, "gw-0", at=60, until=61)
+    assert not excused(UNHEALTHY, lost)
+    assert excused(UNHEALTHY, lost, fault(FaultKind.KILL, "api", at=59, until=95))
+
+
+@pytest.mark.parametrize("why", [STOPPED, UNHEALTHY])
+@pytest.mark.parametrize("kind", [FaultKind.RESTART, FaultKind.DRAIN])
+def test_without_the_api_workers_find_no_other_gateway(why: str, kind: FaultKind) -> None:
+    away = fault(FaultKind.KILL, "api", at=90, until=109)
+    assert excused(why, fault(kind, "gw-0"), away)
+
+
 # The store cannot be reached
 
 

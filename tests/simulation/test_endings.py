@@ -71,6 +71,11 @@ def test_what_is_held_up_ends_when_its_deadlines_are_over(node: str, most: float
     assert late(*ending(node, most + 0.1), redis)
 
 
+@pytest.mark.parametrize("kind", [FaultKind.PAUSE, FaultKind.DEAF])
+def test_who_takes_nothing_may_hold_a_gateway_up(kind: FaultKind) -> None:
+    assert not late(*ending("gw-0", 30), fault("wk-1", at=90, until=130, kind=kind))
+
+
 @pytest.mark.parametrize("places", [("gw-0", ""), ("ex-0", "gw-1"), ("ex-0", "redis")])
 def test_a_fault_on_the_way_may_hold_a_node_up(places: tuple[str, str]) -> None:
     there = Began(at=0, gateways=2)

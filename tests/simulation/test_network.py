@@ -108,6 +108,31 @@ async def test_the_other_direction_is_not_blocked(place: Place, autojump_clock: 
     assert await ours.receive() == "back"
 
 
+async def test_a_deaf_host_reads_nothing_until_it_hears_again(
+    place: Place, autojump_clock: MockClock
+) -> None:
+    ours, theirs = await place.connect()
+    place.network.deafen("b")
+    await ours.send("late", 100_000)
+    theirs.put("back")
+    assert await ours.receive() == "back"
+    with trio.move_on_after(10) as waiting:
+        await theirs.receive()
+    assert waiting.cancelled_caught
+    with trio.move_on_after(10) as stalled:
+        await ours.send("more", 1)
+    assert stalled.cancelled_caught
+    place.network.hear("b")
+    assert await theirs.receive() == "late"
+
+
+async def test_a_deaf_host_takes_connections(place: Place, autojump_clock: MockClock) -> None:
+    place.network.deafen("b")
+    await place.connect()
+    place.network.crash("a")
+    assert place.network.open_ends == 1
+
+
 async def test_a_sender_waits_for_a_reader_that_is_a_window_behind(
     place: Place, autojump_clock: MockClock
 ) -> None:
@@ -368,6 +393,17 @@ async def test_a_redis_that_refuses_carries_nothing_out(
     with pytest.raises(StoreUnavailable):
         await redis.commands.execute("SET", "key", "x")
     assert redis.value() is None
+
+
+async def test_it_is_known_since_when_redis_refuses(
+    redis: Redis, autojump_clock: MockClock
+) -> None:
+    began = trio.current_time()
+    redis.server.become(Condition.REFUSING)
+    await trio.sleep(3)
+    assert redis.commands.unreachable_since == began
+    redis.server.become(Condition.HANGING)
+    assert redis.commands.unreachable_since is None
 
 
 async def test_a_redis_that_forgets_answers_carries_out(

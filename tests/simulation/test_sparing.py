@@ -23,6 +23,8 @@ BRIEF, LONG = 13.0, 14.0
 
 REDIS = ("",)
 
+HANDED_OVER = (FaultKind.RESTART, FaultKind.DRAIN)
+
 
 def fault(kind: FaultKind, *places: str, at: float = AT, seconds: float = 0.0) -> Event:
     node, other = (*places, "", "")[:2]
@@ -52,6 +54,8 @@ SPARING = [
     (FaultKind.KILL, ("gw-0",), 28.0),
     (FaultKind.KILL, ("ex-0",), 28.0),
     (FaultKind.RESTART, ("gw-0",), 25.0),
+    (FaultKind.DRAIN, ("gw-0",), 45.0),
+    (FaultKind.DEAF, ("wk-0",), BRIEF),
     (FaultKind.PAUSE, ("wk-0",), BRIEF),
     (FaultKind.PAUSE, ("gw-0",), BRIEF),
     (FaultKind.PAUSE, ("ex-0",), 45.0),
@@ -106,7 +110,7 @@ def test_a_request_that_no_worker_has_yet_may_be_lost(
     kind: FaultKind, places: tuple[str, ...], seconds: float
 ) -> None:
     early = fault(kind, *places, at=FROM + 0.5, seconds=seconds)
-    assert lost(early, gateways=1 if kind is FaultKind.RESTART else 2)
+    assert lost(early, gateways=1 if kind in HANDED_OVER else 2)
 
 
 def test_a_request_that_is_leased_when_a_fault_is_over_is_not_lost() -> None:

@@ -3,7 +3,7 @@
 import json
 import random
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -15,7 +15,7 @@ from tests.simulation.executors import Call
 from tests.simulation.history import CallEnded, CallEnding, CallStarted
 from tests.simulation.world import World, run_in
 
-__all__ = ["Demand", "Workload", "make_app", "plan_demands"]
+__all__ = ["Demand", "Workload", "make_app", "plan_crowd", "plan_demands", "plan_flood"]
 
 APP_NAME = "shop"
 SLUG = "shop-work"
@@ -28,6 +28,17 @@ _PERSISTENT = 0.6
 
 # (seconds that the function takes at most, weight)
 _DURATIONS = ((0.0, 4), (0.5, 4), (4.0, 3), (15.0, 2), (45.0, 1))
+
+# A function that outlives two leases, and one whose lease is over when it is asked for again
+# unless it was extended. Seconds.
+_TWO_LEASES = (42.0, 60.0)
+_AFTER_A_LEASE = (21.0, 30.0)
+
+# How often there is such a function.
+_HAS_LONG = 0.2
+
+# What fills the way to a worker: more than a socket takes that nobody reads. Bytes.
+_LARGE = 40_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +64,48 @@ class Demand:
 
 
 def plan_demands(rng: random.Random, count: int, begin: float, end: float) -> list[Demand]:
-    """Draw requests for a span of time."""
+    """Draw requests for a span of time; now and then one takes longer than two leases."""
     durations = [seconds for seconds, weight in _DURATIONS for _ in range(weight)]
-    return [
+    demands = [
         Demand(
             request=f"req-{number}",
             at=rng.uniform(begin, end),
             seconds=rng.uniform(0.2, 1.0) * rng.choice(durations),
-            size=rng.choice((0, 0, 0, 0, 1000, 40_000)),
+            size=rng.choice((0, 0, 0, 0, 1000, _LARGE)),
             fails=rng.random() < 0.1,
             patience=rng.uniform(0.001, 8.0) if rng.random() < 0.06 else None,
-            twice_after=rng.uniform(0.0, 5.0) if rng.random() < 0.08 else None,
+            twice_after=_twice_after(rng) if rng.random() < 0.08 else None,
+        )
+        for number in range(count)
+    ]
+    if rng.random() < _HAS_LONG:
+        demands[0] = replace(demands[0], seconds=rng.uniform(*_TWO_LEASES), patience=None)
+    return demands
+
+
+def _twice_after(rng: random.Random) -> float:
+    return rng.uniform(*_AFTER_A_LEASE) if rng.random() < 0.25 else rng.uniform(0.0, 5.0)
+
+
+def plan_crowd(rng: random.Random, count: int, at: float) -> list[Demand]:
+    """Draw short requests that are all made at one moment."""
+    return [
+        replace(demand, request=f"crowd-{number}", at=at, seconds=rng.uniform(0.0, 2.0), size=0)
+        for number, demand in enumerate(plan_demands(rng, count, at, at))
+    ]
+
+
+def plan_flood(count: int, at: float) -> list[Demand]:
+    """Have so many large requests be made at one moment."""
+    return [
+        Demand(
+            request=f"flood-{number}",
+            at=at,
+            seconds=0.0,
+            size=_LARGE,
+            fails=False,
+            patience=None,
+            twice_after=None,
         )
         for number in range(count)
     ]
