@@ -93,6 +93,7 @@ class Execution:
         self._replied = trio.Event()
         self._interruptible: trio.CancelScope | None = None
         self._held: Acquired | None = None
+        self._taken_over: AlreadyLeased | None = None
         # The lease of an attempt to route whose outcome is not known, or not yet.
         self._unsure_of: str | None = None
         self._routed_among: LiveGateways | None = None
@@ -225,6 +226,27 @@ class Execution:
             log.info("request handed over", request_id=self.request_id)
             return
         await self._clean_up()
+        if withdrawn and not self._cleaned_up:
+            await self._hand_back()
+
+    async def _hand_back(self) -> None:
+        """Leave the reply to the executor that the request was taken over from.
+
+        Best effort: it finds the reply in the buffer, too, but only then cleans up after it.
+        """
+        parts = self._parts
+        if self._taken_over is None or self._taken_over.executor is None:
+            return
+        with (
+            trio.move_on_after(parts.timing.store_command, shield=True),
+            suppress(ConnectError),
+        ):
+            await parts.store.leases.hand_back(
+                self.env_id,
+                self.request_id,
+                executor=(parts.host, parts.port),
+                to=self._taken_over.executor,
+            )
 
     async def _route(self) -> None:
         """Find a worker that takes the request, unless somebody did before.
@@ -324,6 +346,8 @@ class Execution:
         self._unsure_of = None
         if isinstance(outcome, Acquired):
             self._held = outcome
+        elif isinstance(outcome, AlreadyLeased):
+            self._taken_over = outcome
         elif isinstance(outcome, Buffered):
             self._buffered = True
             self.deliver(outcome.response)

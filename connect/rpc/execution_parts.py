@@ -25,6 +25,10 @@ class ExecutorLeases(LeaseReader, Protocol):
         limited: bool,
     ) -> ExtendResult: ...
 
+    async def hand_back(
+        self, env_id: str, request_id: str, *, executor: tuple[str, int], to: tuple[str, int]
+    ) -> bool: ...
+
 
 class ResponseReader(Protocol):
     async def get(self, env_id: str, request_id: str) -> bytes | None: ...

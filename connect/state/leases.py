@@ -15,6 +15,7 @@ __all__ = ["RedisLeaseStore", "expired_by", "lease_id_at", "lease_ms"]
 
 _LEASE = load_script("lease")
 _EXTEND = load_script("extend")
+_HAND_BACK = load_script("hand_back")
 
 _OUTCOMES = {
     b"extended": ExtendOutcome.EXTENDED,
@@ -110,6 +111,12 @@ class RedisLeaseStore:
             ),
         )
         return ExtendResult(_OUTCOMES[outcome], rest[0].decode() if rest else None)
+
+    async def hand_back(
+        self, env_id: str, request_id: str, *, executor: tuple[str, int], to: tuple[str, int]
+    ) -> bool:
+        keys = (self.keys.lease(env_id, request_id),)
+        return bool(await self.commands.run(_HAND_BACK, keys, (*executor, *to)))
 
     async def state(self, env_id: str, request_id: str) -> LeaseState:
         try:

@@ -64,8 +64,9 @@ class RedisRoutingStore:
                         limited=bool(limited),
                         app_name=app_name.decode(),
                     )
-                case [b"leased", lease_id]:
-                    return AlreadyLeased(lease_id.decode())
+                case [b"leased", lease_id, host, port]:
+                    before = (host.decode(errors="replace"), int(port)) if host else None
+                    return AlreadyLeased(lease_id.decode(), before)
                 case [b"abandoned", over_ms]:
                     return Abandoned(over_ms / 1000)
                 case [b"buffered", response]:

@@ -8,7 +8,7 @@ cancelled, whether its command took effect is unknown; all of them may be repeat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
@@ -157,9 +157,14 @@ class Acquired:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyLeased:
-    """Someone else's lease is live; it names our executor address now."""
+    """Someone else's lease is live; it names our executor address now.
+
+    Attributes:
+        executor: host and port of the one that it named before, if it named one.
+    """
 
     lease_id: str
+    executor: tuple[str, int] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +331,16 @@ class LeaseStore(Protocol):
             lease_id: the lease id that the worker holds.
             seconds: duration of the new lease from now; 0 or less drops the lease.
             limited: whether the worker's capacity is limited.
+        """
+        ...
+
+    async def hand_back(
+        self, env_id: str, request_id: str, *, executor: tuple[str, int], to: tuple[str, int]
+    ) -> bool:
+        """Have the lease name another executor, if it names this one; by host and port.
+
+        Whoever has taken a lease over and waits no longer leaves the reply to the executor
+        that it took it from.
         """
         ...
 

@@ -161,6 +161,7 @@ class FakeLeases:
     delay: float = 0
     extension: ExtendResult | ConnectError = _EXTENDED
     extended: list[tuple[str, str, str, str, float, bool]] = field(default_factory=list)
+    handed_back: list[tuple[str, tuple[str, int], tuple[str, int]]] = field(default_factory=list)
 
     async def get(self, env_id: str, request_id: str) -> LeaseRecord | None:
         self.checks.append(trio.current_time())
@@ -191,6 +192,13 @@ class FakeLeases:
         if isinstance(self.extension, ConnectError):
             raise self.extension
         return self.extension
+
+    async def hand_back(
+        self, env_id: str, request_id: str, *, executor: tuple[str, int], to: tuple[str, int]
+    ) -> bool:
+        await trio.sleep(self.delay)
+        self.handed_back.append((request_id, executor, to))
+        return True
 
 
 @dataclass

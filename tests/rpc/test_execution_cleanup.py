@@ -253,6 +253,34 @@ async def test_cancelled_while_another_executor_holds_the_lease_leaves_it_alone(
         assert rig.store.routing.completed == []
 
 
+async def test_cancelled_it_leaves_the_reply_to_the_executor_that_it_took_the_lease_over_from(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(AlreadyLeased("lease-x", ("executor-2", 1234))) as rig:
+        with trio.move_on_after(3):
+            await rig.executor.execute(request())
+        [handed_back] = rig.store.leases.handed_back
+        assert handed_back == (REQUEST_ID, ("executor-1", 9999), ("executor-2", 1234))
+
+
+async def test_a_request_that_is_answered_is_handed_back_to_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(AlreadyLeased("lease-x", ("executor-2", 1234))) as rig:
+        await execute_with_reply(rig, 1)
+        assert rig.store.leases.handed_back == []
+
+
+async def test_a_store_that_hangs_does_not_hold_up_who_hands_a_lease_back(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(AlreadyLeased("lease-x", ("executor-2", 1234))) as rig:
+        rig.store.leases.delay = 1000
+        with trio.move_on_after(3):
+            await rig.executor.execute(request())
+        assert trio.current_time() <= 3 + Timing().store_command
+
+
 async def test_cancelled_while_waiting_for_a_replacement_completes_nothing(
     autojump_clock: MockClock,
 ) -> None:

@@ -169,3 +169,21 @@ def test_a_worker_that_does_not_read_is_disconnected_and_others_are_served(
     prompt = {run.request for run in runs if run.began < deaf.at + 2.0}
     assert len(prompt) >= len(requests) / 3
     assert {node_of(run.worker) for run in runs if run.request in prompt} == {"wk-1", "wk-2"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_executor_that_asks_for_anothers_request_and_leaves_changes_nothing(seed: int) -> None:
+    first = Demand(
+        request="req-0", at=5.0, seconds=27.0, size=0, fails=False, patience=None, twice_after=None
+    )
+    second = replace(first, at=5.05 + seed * 0.5, patience=1.0)
+    plan = replace(
+        make_plan(seed),
+        shape=Shape(gateways=1, executors=2, concurrency=(3, 2, 3)),
+        faults=(),
+        demands=(first, second),
+    )
+    outcome = simulate(plan)
+    assert not outcome.violations
+    calls = Facts(outcome.history).calls_of("req-0")
+    assert CallEnding.ANSWERED in {call.how for call in calls}

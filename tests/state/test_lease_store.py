@@ -268,3 +268,43 @@ async def test_delete_may_be_repeated(harness: Harness) -> None:
     for _ in range(2):
         await harness.store.leases.delete(ENV, "req-1")
     assert await harness.store.leases.get(ENV, "req-1") is None
+
+
+FIRST, SECOND = ("10.0.0.1", 50053), ("10.0.0.2", 0)
+
+
+async def take_over(harness: Harness, executor: tuple[str, int]) -> None:
+    host, port = executor
+    await harness.store.leases.lease(
+        ENV, "req-1", executor_host=host, executor_port=port, seconds=20.0
+    )
+
+
+async def test_a_lease_is_handed_back_to_the_executor_before(harness: Harness) -> None:
+    lease_id = await lease(harness)
+    await take_over(harness, SECOND)
+    assert await harness.store.leases.hand_back(ENV, "req-1", executor=SECOND, to=FIRST)
+    assert await stored(harness) == LeaseRecord(
+        id=lease_id, executor_host="10.0.0.1", executor_port=50053
+    )
+
+
+async def test_a_lease_that_names_another_executor_by_now_is_not_handed_back(
+    harness: Harness,
+) -> None:
+    await lease(harness)
+    await take_over(harness, ("10.0.0.3", 50053))
+    assert not await harness.store.leases.hand_back(ENV, "req-1", executor=SECOND, to=FIRST)
+    assert (await stored(harness)).executor_host == "10.0.0.3"
+
+
+async def test_a_lease_of_another_port_is_not_handed_back(harness: Harness) -> None:
+    await lease(harness)
+    elsewhere = ("10.0.0.1", 50054)
+    assert not await harness.store.leases.hand_back(ENV, "req-1", executor=elsewhere, to=SECOND)
+    assert (await stored(harness)).executor_host == "10.0.0.1"
+
+
+async def test_a_lease_that_is_gone_is_not_handed_back(harness: Harness) -> None:
+    assert not await harness.store.leases.hand_back(ENV, "req-1", executor=SECOND, to=FIRST)
+    assert await harness.store.leases.get(ENV, "req-1") is None

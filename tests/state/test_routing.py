@@ -122,6 +122,7 @@ async def test_live_lease_is_already_leased_and_names_the_new_executor(harness: 
     first = await acquired(harness)
     outcome = await harness.acquire(executor_host="10.0.0.2", executor_port=0)
     assert outcome == AlreadyLeased(first.lease_id)
+    assert outcome.executor == ("10.0.0.1", 50053)
     lease = await harness.store.leases.get(ENV, "req-1")
     assert lease is not None
     assert (lease.id, lease.executor_host, lease.executor_port) == (first.lease_id, "10.0.0.2", 0)

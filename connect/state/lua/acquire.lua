@@ -10,7 +10,8 @@
 --       keys (ms), 20 number of active gateways, 21 of draining gateways, 22 of excluded
 --       connections, then these lists of ids, then pairs of connection id and worker hash,
 --       as an earlier answer asked for
--- Returns {'buffered', response}, {'leased', lease id},
+-- Returns {'buffered', response}, {'leased', lease id, host and port of the executor that
+--       the lease named before, '' and 0 without one},
 --       {'acquired', lease id, connection id, gateway id, instance id, 1 if limited else 0,
 --       app name},
 --       {'none', 'capacity' | 'draining' | 'unhealthy'},
@@ -64,9 +65,10 @@ end
 
 local lease = read_lease(KEYS[3])
 if lease and lease.leaseID ~= held and is_live(lease, now_ms) then
+  local host, port = lease.executorIP, tonumber(lease.executorPort)
   set_executor(lease, ARGV[7], ARGV[8])
   redis.call('SET', KEYS[3], cjson.encode(lease), 'KEEPTTL')
-  return { 'leased', lease.leaseID }
+  return { 'leased', lease.leaseID, type(host) == 'string' and host or '', port or 0 }
 end
 
 if not lease then
