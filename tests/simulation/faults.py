@@ -1,7 +1,7 @@
 """What goes wrong: which fault, when, where and for how long, drawn from the seed."""
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,7 +12,14 @@ from tests.simulation.nodes import GatewayNode
 from tests.simulation.store import HOST, Condition
 from tests.simulation.world import Shape, World
 
-__all__ = ["Fault", "FaultKind", "carry_out", "plan_faults", "plan_rolling_restarts"]
+__all__ = [
+    "Fault",
+    "FaultKind",
+    "carry_out",
+    "may_leave_requests",
+    "plan_faults",
+    "plan_rolling_restarts",
+]
 
 # After this long without a sign of its peer, an RPC connection is given up (`watch_peer`).
 _USER_TIMEOUT = 15.0
@@ -112,6 +119,11 @@ class Fault:
     def __str__(self) -> str:
         where = " ".join(name for name in (self.node, self.other) if name)
         return f"{self.kind} {where} for {self.seconds:.3f} s".replace("  ", " ")
+
+
+def may_leave_requests(faults: Iterable[Fault], executors: int) -> bool:
+    """Whether requests may be over that nobody has cleaned up after, with so many executors."""
+    return any(fault.can_strand or (executors > 1 and fault.can_displace) for fault in faults)
 
 
 def plan_faults(rng: random.Random, shape: Shape, begin: float, end: float) -> list[Fault]:
@@ -223,9 +235,7 @@ async def _drain(world: World, fault: Fault) -> None:
     node = world.node(fault.node)
     assert isinstance(node, GatewayNode)
     async with trio.open_nursery() as nursery:
-        node.spawn(nursery, node.start_drain)
-        await trio.sleep(fault.seconds)
-        node.spawn(nursery, node.activate)
+        node.spawn(nursery, node.drain_for, fault.seconds)
 
 
 async def _deafen(world: World, fault: Fault) -> None:

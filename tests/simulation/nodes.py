@@ -236,15 +236,15 @@ class GatewayNode(Node):
                 close()
             serving.cancel_scope.cancel()
 
-    async def start_drain(self) -> None:
-        """Begin to send its workers away, as `connect drain` does."""
+    async def drain_for(self, seconds: float) -> None:
+        """Send its workers away, as `connect drain` does; `connect activate` ends that.
+
+        A gateway that is to end goes on to.
+        """
         await trio.lowlevel.checkpoint()
         if self._is_at_work:
             self.gateway.start_drain()
-
-    async def activate(self) -> None:
-        """Give its drain up, as `connect activate` does; a gateway that is to end goes on to."""
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(seconds)
         if self._is_at_work:
             await self.gateway.activate()
 

@@ -23,7 +23,7 @@ from connect.worker import Happening
 from tests.simulation.determinism import NODE
 from tests.simulation.entries import entries
 from tests.simulation.facts import node_of
-from tests.simulation.faults import Fault, FaultKind
+from tests.simulation.faults import Fault, FaultKind, may_leave_requests
 from tests.simulation.history import (
     CallEnding,
     Faulty,
@@ -144,7 +144,7 @@ async def look_at_rest(
     await _be_idle(world)
     _look_at_nodes(world)
     _look_at_stored_connections(world, faults)
-    if not any(fault.can_strand for fault in faults):
+    if not may_leave_requests(faults, len(world.executors)):
         _note_keys(world, _of_work())  # a reply that nobody took stays a little longer
     await _look_at_requests(world, rng)
     after = await _count(world)

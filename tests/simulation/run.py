@@ -23,6 +23,7 @@ from tests.simulation.faults import (
     Fault,
     FaultKind,
     carry_out,
+    may_leave_requests,
     plan_faults,
     plan_rolling_restarts,
 )
@@ -185,8 +186,7 @@ def _logging_to(history: History) -> Iterator[None]:
 
 async def _run(plan: Plan, around: Surroundings) -> None:
     running: dict[str, str] = {}
-    several = plan.shape.executors > 1
-    tidy = not any(fault.can_strand or (several and fault.can_displace) for fault in plan.faults)
+    tidy = not may_leave_requests(plan.faults, plan.shape.executors)
     async with trio.open_nursery() as nursery:
         shape = plan.shape
         around.history.add(
