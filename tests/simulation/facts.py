@@ -177,9 +177,12 @@ class Facts:
         return [run for run in self.runs.values() if run.request == request]
 
     def most_counted(self, worker: str, since: float, until: float) -> int:
-        """Return how many requests were counted on a worker at once at most, within a span."""
+        """Return how many requests were counted on a worker at once at most, within a span.
+
+        At one moment one may be assigned before another's place is free.
+        """
         within = [
-            Span(max(span.since, since), span.until)
+            Span(max(span.since, since), math.nextafter(span.until, math.inf))
             for span in self.counted[worker]
             if span.since <= until and since <= span.until
         ]
