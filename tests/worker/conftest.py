@@ -8,6 +8,7 @@ import trio
 
 from connect.worker import App, Context, Happening, JournalEntry, Worker, WorkerTiming
 from tests.worker.gateway import FakeGateway, Session
+from tests.worker.work_rig import MakeRig, WorkRig
 
 QUICK = WorkerTiming(
     open=1.0,
@@ -104,3 +105,11 @@ async def until_happened(
         while not (found := happened(journal, what)):
             await trio.sleep(0.005)
     return found[0]
+
+
+@pytest.fixture
+def make_rig(nursery: trio.Nursery) -> MakeRig:
+    def make(**options: Any) -> WorkRig:
+        return WorkRig(nursery, **options)
+
+    return make
