@@ -11,7 +11,7 @@ __all__ = ["LatestGateways"]
 
 # For so many seconds what was read is the answer to whoever asks. Gateways store themselves
 # anew every few seconds.
-FRESH_SECONDS = 0.25
+FRESH_SECONDS = 0.05
 
 # A read may take so many seconds: a worker waits for all of its answer only five, and what it
 # no longer waits for is done for nobody.
