@@ -78,7 +78,8 @@ def causeless_ends(facts: Facts) -> Findings:
             of_redis(facts, *outage) or is_disturbed(facts, outage, (event.gateway, HOST))
         ):
             continue
-        if _is_suspicion(event) and _holds_up_leases(facts, event.gateway, *span):
+        # It is left once its work is done, which may take long.
+        if _is_suspicion(event) and _holds_up_leases(facts, event.gateway, since, event.at):
             continue
         yield event.at, f"{_name(event)} ended for no reason: {event.reason}"
 

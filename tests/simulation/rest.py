@@ -150,7 +150,7 @@ async def look_at_rest(
     after = await _count(world)
     if before is not None:
         _note_left(world, after.beyond(before))
-    _note_left(world, _open_ends(world))
+    _note_left(world, await _ends_that_stay(world))
     for name in _names(world):
         left = (f"{number} {what} of {name}" for what, number in entries(world.node(name)))
         _note_left(world, left)
@@ -411,6 +411,16 @@ def _streams(world: World) -> Counter[tuple[str, str]]:
             if pair[0].startswith("ex-") and pair[1].startswith("gw-")
         }
     )
+
+
+async def _ends_that_stay(world: World) -> list[str]:
+    """Find what is open for a while; executors try now and then whether there are streams."""
+    found = set(_open_ends(world))
+    for _ in range(_LOOKS):
+        if found:
+            await trio.sleep(_BETWEEN_LOOKS)
+            found &= set(_open_ends(world))
+    return sorted(found)
 
 
 def _open_ends(world: World) -> Iterator[str]:
