@@ -363,10 +363,9 @@ def _told(sample: Sample, plan: SoakPlan) -> str:
 def soak(as_json: bool, **options: Any) -> None:
     """Hold connections and a steady load, and see that nothing grows meanwhile.
 
-    Memory of the gateway and of Redis stays within 5 % of what it was after the warm-up,
-    that of the executor within 10 %; tasks, descriptors and keys in Redis don't grow; an
-    idle connection takes 40 kB at most; no request fails, no connection ends. Otherwise
-    the exit code is 1.
+    Memory of the gateway, the executor and Redis stays within 5 % of what it was after the
+    warm-up; tasks, descriptors and keys in Redis don't grow; an idle connection takes 40 kB
+    at most; no request fails, no connection ends. Otherwise the exit code is 1.
 
     Progress goes to stderr.
     """  # fmt: skip
