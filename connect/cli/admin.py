@@ -117,6 +117,8 @@ def find_gateway(asked: AdminApi, gateway: str | None, *, hostname: str | None =
     """
     if gateway is None:
         return asked
+    if not gateway:  # a variable that is not set, and no word for any gateway
+        raise ConfigurationError("the gateway is empty; give an id, the beginning of one, or a URL")
     if "://" in gateway:
         return asked.at(gateway)
     known = asked.get("/gateways").get("data") or []

@@ -115,3 +115,11 @@ def test_an_answer_that_is_no_json_object_is_of_something_else(body: bytes) -> N
 def test_an_api_that_is_not_there_is_told_in_one_line(url: str) -> None:
     with pytest.raises(ConfigurationError, match=f"no admin API at {url} .*--admin"):
         open_admin(url).get("/gateways")
+
+
+def test_an_empty_gateway_is_none_at_all() -> None:
+    def nothing(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(f"nobody is to be asked: {request.url}")
+
+    with pytest.raises(ConfigurationError, match="the gateway is empty"):
+        find_gateway(answering(nothing), "")
