@@ -4,9 +4,13 @@ import trio
 import trio_websocket
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection, Event, Pong
+from wsproto.events import CloseConnection, Event, Pong, Request
+from wsproto.handshake import H11Handshake
 
 __all__ = ["WorkerSocket", "wrap_worker_stream"]
+
+# What stands in for each socket's own one once that is done: it has no events.
+_DONE = H11Handshake(ConnectionType.SERVER)
 
 
 class WorkerSocket(trio_websocket.WebSocketConnection):
@@ -22,6 +26,13 @@ class WorkerSocket(trio_websocket.WebSocketConnection):
             await trio.lowlevel.checkpoint()
         else:
             await super()._send(event)
+
+    async def _accept(
+        self, request: Request, subprotocol: str | None, extra_headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Accept the upgrade, and drop what was parsed for it: two of a connection's 40 kB."""
+        await super()._accept(request, subprotocol, extra_headers)
+        self._wsproto.handshake = _DONE
 
 
 async def wrap_worker_stream(

@@ -143,15 +143,14 @@ async def test_a_handover_that_is_refused_keeps_no_forward_waiting(
 
 
 async def test_a_task_of_a_connection_that_fails_unforeseen_ends_it_with_1011(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def fail(connection: Connection, record: ConnectionRecord) -> None:
+        raise ZeroDivisionError
+
     async with open_rig() as rig:
         worker = await rig.worker()
-
-        async def fail(record: ConnectionRecord) -> None:
-            raise ZeroDivisionError
-
-        connection_of(rig, worker)._write_status = fail  # type: ignore[method-assign] # our fault
+        monkeypatch.setattr(Connection, "_write_status", fail)  # our fault
         await worker.heartbeat()
         assert await worker.closed() == (1011, Syscode.INTERNAL_ERROR)
         await trio.sleep(1)
