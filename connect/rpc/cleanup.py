@@ -155,7 +155,7 @@ class Cleanup:
                 return ""
             reason = await self._try(completion, shield=False)
             if not reason:
-                del self._left[key]
+                self._left.pop(key, None)  # its time may have run out meanwhile
             return reason
 
     async def _try(self, completion: Completion, *, shield: bool) -> str:

@@ -159,6 +159,20 @@ async def test_a_request_begins_anew_once_an_attempt_under_way_is_over(
         assert routing.completed == [("01REQUEST", "worker-1")]
 
 
+async def test_a_request_begins_anew_though_it_is_given_up_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as (cleanup, routing):
+        routing.complete_error = DOWN
+        await cleanup.complete(OURS)
+        await trio.sleep(Timing().request_worker - 1)
+        # The next attempt in the background comes amid this one, and too late.
+        routing.complete_error, routing.complete_delay = None, 4.5
+        await cleanup.settle(ENV, "01REQUEST")
+        assert routing.completed == [("01REQUEST", "worker-1")]
+        assert len(cleanup) == 0
+
+
 async def test_another_request_begins_at_once(autojump_clock: MockClock) -> None:
     async with running() as (cleanup, routing):
         routing.complete_error = DOWN
