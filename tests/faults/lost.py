@@ -18,8 +18,9 @@ Not lost are replies that the service does not owe, or has handed out:
 - An executor may have taken the reply whose caller never had it: it was killed or stopped, and
   the attempt that went on when the reply was acknowledged ended without a word of it; or its
   caller had turned away from it before, as it was silent for too long, and it went on
-  nonetheless. Replies are kept until an executor has one, not until its caller has. An executor
-  that was killed before the acknowledgement takes none.
+  nonetheless. Replies are kept until an executor has one, not until its caller has. It has one
+  as soon as the worker has sent it, and may be killed before the worker has read the
+  acknowledgement; one that was killed before the worker sent it takes none.
 - Redis lost all it knew between the acknowledgement and the run.
 
 The journals of the official SDK's workers tell of no acknowledgements: nothing is found there.
@@ -34,7 +35,13 @@ from typing import Any
 from ulid import ULID
 
 from connect.worker import Happening
-from tests.faults.load import EXECUTOR_ABSENT, EXECUTOR_LOST, EXECUTOR_SILENT, Call
+from tests.faults.load import (
+    EXECUTOR_ABSENT,
+    EXECUTOR_ENDED,
+    EXECUTOR_LOST,
+    EXECUTOR_SILENT,
+    Call,
+)
 
 __all__ = ["LostReply", "find_lost_replies"]
 
@@ -108,9 +115,16 @@ def _is_owed(call: Call, acknowledged: Line, before: Sequence[Line]) -> bool:
     ]
     if max(leases, default=-math.inf) <= at:
         return False
+    sent = [
+        line["at"]
+        for line in before
+        if line["instance_id"] == worker and line["what"] == Happening.REPLIED
+    ]
     for attempt in call.failed:
         if attempt.reason == EXECUTOR_ABSENT:
             continue  # nobody was asked
+        if attempt.reason == EXECUTOR_ENDED and sent and sent[-1] <= attempt.at <= at:
+            return False
         told = attempt.reason not in EXECUTOR_LOST
         if told and starts[-1]["at"] <= attempt.at <= at + _TELLING_SECONDS:
             return False

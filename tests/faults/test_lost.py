@@ -104,6 +104,14 @@ def test_a_silent_executor_may_go_on_and_take_the_reply_later() -> None:
     assert lost(call((0.5, "the executor is silent")), *RUN, ACKED, AGAIN) == []
 
 
+@pytest.mark.parametrize(("sent", "expected"), [(1.02, []), (1.08, ["w1 w2"])])
+def test_an_executor_may_take_a_reply_and_end_before_its_worker_reads_of_it(
+    sent: float, expected: list[str]
+) -> None:
+    replied = line(sent, "replied")
+    assert lost(call((1.05, "the executor ended")), *RUN, replied, ACKED, AGAIN) == expected
+
+
 def test_a_reply_waits_for_the_executor_that_is_asked_after_one_that_ended() -> None:
     assert lost(call((0.5, "the executor ended")), *RUN, ACKED, AGAIN) == ["w1 w2"]
 

@@ -56,6 +56,9 @@ _OF_REDIS = (DisconnectReason.STORE_UNAVAILABLE, DisconnectReason.READER_STUCK)
 # How a worker tells that it has closed a connection that it still had.
 _OF_ITS_OWN_WILL = "closed:"
 
+# How a worker tells that its gateway has sent a close frame.
+_BY_THE_GATEWAY = "closed by the gateway:"
+
 Findings = Iterator[tuple[float, str]]
 
 
@@ -64,9 +67,13 @@ def causeless_ends(facts: Facts) -> Findings:
 
     Without Redis for `Timing.store_outage`, a gateway cannot vouch for it any more. And a worker
     leaves a gateway that does not answer for leases: for which this needs Redis, or executors.
+    A worker need not know why its gateway has closed a connection: the gateway's own end is judged.
     """
     opened = {e.connection: e.at for e in facts.events if isinstance(e, ConnectionOpened)}
+    by_gateway = {e.connection for e in _ends(facts) if e.by is Side.GATEWAY}
     for event in _ends(facts):
+        if event.reason.startswith(_BY_THE_GATEWAY) and event.connection in by_gateway:
+            continue
         since = opened.get(event.connection, event.at - _HANDSHAKE)
         if _stopped(facts, (event.worker, event.gateway), since, event.at + _MOMENT):
             continue

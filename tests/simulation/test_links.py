@@ -36,6 +36,7 @@ Rule = Callable[[Facts], Iterator[tuple[float, str]]]
 MISSED = "CONSECUTIVE_HEARTBEATS_MISSED"
 LEFT = "closed: GATEWAY_DRAINING"
 SUSPECTED = f"closed: {MISSED}"
+CLOSED = "closed by the gateway: 1011 connect_internal_error"
 
 
 def opened(at: float = 1.0) -> Event:
@@ -139,6 +140,20 @@ def test_a_gateway_that_alone_has_no_redis_gives_connections_up() -> None:
 
 def test_redis_does_not_end_a_connection_for_other_reasons() -> None:
     assert found(causeless_ends, opened(), fault(5, 70, ""), ended(68, MISSED))
+
+
+def test_a_worker_need_not_know_why_its_gateway_gave_it_up() -> None:
+    away, gone = fault(5, 70, "gw-0", "redis"), left(69, CLOSED)
+    assert not found(causeless_ends, opened(), away, ended(68, "STORE_UNAVAILABLE"), gone)
+
+
+def test_a_gateway_that_closes_a_connection_needs_a_reason() -> None:
+    assert len(found(causeless_ends, opened(), ended(68), left(69, CLOSED))) == 1
+
+
+def test_a_worker_that_tells_of_a_close_that_its_gateway_knows_nothing_of_needs_a_reason() -> None:
+    ends = (ended(68, "UNEXPECTED", by=Side.WORKER), left(69, CLOSED))
+    assert len(found(causeless_ends, opened(), *ends)) == 2
 
 
 @pytest.mark.parametrize("places", [("",), ("gw-0", "redis"), ("gw-0", "ex-0"), ("ex-0",)])
