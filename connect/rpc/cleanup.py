@@ -39,6 +39,7 @@ class Completion:
     keep_response: bool = False
     may_run: bool = False
     vouched_until_ms: int = 0
+    made_with: tuple[str, ...] = ()
 
     @property
     def may_be_repeated(self) -> bool:
@@ -172,6 +173,7 @@ class Cleanup:
                     keep_response=completion.keep_response,
                     may_run=completion.may_run,
                     vouched_until_ms=completion.vouched_until_ms,
+                    made_with=completion.made_with,
                 )
             except LeaseIsLive:
                 return _LIVE

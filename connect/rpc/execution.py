@@ -478,6 +478,18 @@ class Execution:
         left = self._vouched_until - trio.current_time()
         return int((self._parts.now() + left) * 1000) if left > 0 else 0
 
+    def _made_with(self) -> tuple[str, ...]:
+        """Return the ids that the lease may have been made with; none if that is not known.
+
+        What cleans up may come late to the store, when the request has begun anew.
+        """
+        if self._buffered or self._unsure_of:
+            return ()
+        ids = [self._held.lease_id] if self._held else []
+        if self._taken_over:
+            ids.append(self._taken_over.first_lease_id)
+        return tuple(ids) if all(ids) else ()
+
     async def _clean_up(self, *, keep_response: bool = False) -> None:
         # A lease that was only ever another executor's is not ours to delete, unless the
         # request is over.
@@ -500,6 +512,7 @@ class Execution:
             keep_response=keep_response,
             may_run=self._with_worker and self._reply is None,
             vouched_until_ms=self._vouched_until_ms(),
+            made_with=self._made_with(),
         )
         if ours:
             await parts.cleanup.complete(completion)

@@ -64,9 +64,9 @@ class RedisRoutingStore:
                         limited=bool(limited),
                         app_name=app_name.decode(),
                     )
-                case [b"leased", lease_id, host, port]:
+                case [b"leased", lease_id, host, port, first]:
                     before = (host.decode(errors="replace"), int(port)) if host else None
-                    return AlreadyLeased(lease_id.decode(), before)
+                    return AlreadyLeased(lease_id.decode(), before, first.decode(errors="replace"))
                 case [b"abandoned", over_ms]:
                     return Abandoned(over_ms / 1000)
                 case [b"buffered", response]:
@@ -138,6 +138,7 @@ class RedisRoutingStore:
         keep_response: bool = False,
         may_run: bool = False,
         vouched_until_ms: int = 0,
+        made_with: Sequence[str] = (),
     ) -> bool:
         how: tuple[Argument, ...] = (
             *(executor or ("", 0)),
@@ -147,6 +148,7 @@ class RedisRoutingStore:
             int(may_run),
             vouched_until_ms,
             int(self.timing.lease * 1000),
+            " ".join(made_with),
         )
         for _ in range(_QUESTIONS):
             match await self._complete(env_id, request_id, instance_id, how):

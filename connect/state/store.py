@@ -161,10 +161,12 @@ class AlreadyLeased:
 
     Attributes:
         executor: host and port of the one that it named before, if it named one.
+        first_lease_id: the id that `acquire` made it with; "" if that is not known.
     """
 
     lease_id: str
     executor: tuple[str, int] | None = field(default=None, compare=False)
+    first_lease_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +269,7 @@ class RoutingStore(Protocol):
         keep_response: bool = False,
         may_run: bool = False,
         vouched_until_ms: int = 0,
+        made_with: Sequence[str] = (),
     ) -> bool:
         """Un-assign the request from the instance, delete its lease and response.
 
@@ -285,11 +288,14 @@ class RoutingStore(Protocol):
                 acquires it before the end of its lease gets `Abandoned`.
             vouched_until_ms: until when an executor has answered for that lease (unix ms),
                 which may be later than it ends by the store; 0 if none has.
+            made_with: the ids that `acquire` may have made the lease with: one made with
+                another is of a later run, which this overtook on its way. Whoever made it
+                when empty; and of a lease that others have written it is not known.
 
         Returns:
-            False if the lease names another executor, which waits for the reply now, or if
-            there is none of the id given: nothing is done then, but that a worker which has
-            replied has room again.
+            False if the lease names another executor, which waits for the reply now, if it
+            was made with another id, or if there is none of the id given: nothing is done
+            then, but that a worker which has replied to another executor has room again.
 
         Raises:
             LeaseIsLive: the `acquire` whose answer was lost has taken a lease over, under

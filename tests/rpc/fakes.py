@@ -1,6 +1,6 @@
 """A store, a bridge and workers in memory, for the executor's tests."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -88,6 +88,7 @@ class FakeRouting:
         kept_responses: whether each left a response in the buffer.
         may_run: whether a worker might still run the request at each.
         vouched_until_ms: until when it was vouched for at each.
+        made_with: the ids that the lease may have been made with, at each.
         taken: whether the requests are another executor's by then.
         delay: seconds that each acquisition takes.
         complete_errors: by request id.
@@ -102,6 +103,7 @@ class FakeRouting:
     kept_responses: list[bool] = field(default_factory=list)
     may_run: list[bool] = field(default_factory=list)
     vouched_until_ms: list[int] = field(default_factory=list)
+    made_with: list[tuple[str, ...]] = field(default_factory=list)
     taken: bool = False
     delay: float = 0
     complete_delay: float = 0
@@ -129,6 +131,7 @@ class FakeRouting:
         keep_response: bool = False,
         may_run: bool = False,
         vouched_until_ms: int = 0,
+        made_with: Sequence[str] = (),
     ) -> bool:
         self.completions_tried.append(trio.current_time())
         await trio.sleep(self.complete_delay)
@@ -141,6 +144,7 @@ class FakeRouting:
         self.kept_responses.append(keep_response)
         self.may_run.append(may_run)
         self.vouched_until_ms.append(vouched_until_ms)
+        self.made_with.append(tuple(made_with))
         return not self.taken
 
 

@@ -8,7 +8,14 @@ from ulid import ULID
 
 from connect.errors import StoreUnavailable, Syscode
 from connect.settings import Timing
-from connect.state.store import AlreadyLeased, Buffered, LeaseState, NoRoute, NoRouteReason
+from connect.state.store import (
+    AcquireOutcome,
+    AlreadyLeased,
+    Buffered,
+    LeaseState,
+    NoRoute,
+    NoRouteReason,
+)
 from tests.rpc.fakes import (
     NOW,
     REQUEST_ID,
@@ -48,6 +55,28 @@ async def test_a_request_is_completed_only_while_its_lease_names_this_executor(
     async with open_rig(route()) as rig:
         await execute_with_reply(rig, 1)
         assert rig.store.routing.completed_by == [("executor-1", 9999)]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ids"),
+    [
+        ((route(1), route(2)), (route(2).lease_id,)),
+        ((AlreadyLeased("lease-x", None, "lease-w"),), ("lease-w",)),
+        ((route(1), AlreadyLeased("lease-x", None, "lease-w")), (route(1).lease_id, "lease-w")),
+        ((route(1), AlreadyLeased("lease-x")), ()),
+        ((Buffered(response()),), ()),
+    ],
+)
+async def test_a_request_is_completed_only_while_its_lease_is_one_of_this_run(
+    outcomes: tuple[AcquireOutcome, ...], ids: tuple[str, ...], autojump_clock: MockClock
+) -> None:
+    async def refuse_first(connection_id: str, data: bytes) -> bool:
+        await trio.lowlevel.checkpoint()
+        return connection_id != "conn-1"
+
+    async with open_rig(*outcomes, forward=refuse_first) as rig:
+        await execute_with_reply(rig, 1)
+        assert rig.store.routing.made_with == [ids]
 
 
 async def test_a_request_that_another_executor_took_over_is_left_to_it(

@@ -1,10 +1,12 @@
 """Routing: one script takes a buffered response, or routes, leases and assigns."""
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
 
+from connect.state.leases import lease_id_at
 from connect.state.records import ConnectionStatus, LeaseRecord
 from connect.state.store import (
     Acquired,
@@ -461,6 +463,50 @@ async def test_a_worker_that_has_replied_has_room_again_whoever_waits_for_the_re
     assert await harness.store.leases.get(ENV, "req-1") == before
     assert await harness.store.responses.get(ENV, "req-1") == b"reply"
     assert await harness.store.capacity.load(ENV, "worker-c1") == 0
+
+
+async def test_complete_that_comes_late_leaves_the_next_run_of_the_request(
+    harness: Harness,
+) -> None:
+    await harness.connect("c1", limit=1)
+    first = await acquired(harness)
+    complete = partial(
+        harness.store.routing.complete, ENV, "req-1", "worker-c1", made_with=[first.lease_id]
+    )
+    assert await complete()
+    harness.now.seconds += 1
+    await acquired(harness)
+    before = await harness.store.leases.get(ENV, "req-1")
+    await harness.store.responses.save(ENV, "req-1", b"reply")
+    assert not await complete()
+    assert await harness.store.leases.get(ENV, "req-1") == before
+    assert await harness.store.responses.get(ENV, "req-1") == b"reply"
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 1
+
+
+async def test_complete_knows_a_lease_that_was_extended_and_taken_over(harness: Harness) -> None:
+    await harness.connect("c1", limit=1)
+    first = await acquired(harness)
+    await harness.store.leases.extend(
+        ENV, "req-1", lease_id=first.lease_id, instance_id="worker-c1", seconds=20, limited=True
+    )
+    outcome = await harness.acquire()
+    assert isinstance(outcome, AlreadyLeased)
+    assert outcome.first_lease_id == first.lease_id != outcome.lease_id
+    made_with = [lease_id_at(5), outcome.first_lease_id]
+    assert await harness.store.routing.complete(ENV, "req-1", None, made_with=made_with)
+    assert await harness.store.capacity.load(ENV, "worker-c1") == 0
+
+
+async def test_complete_takes_a_lease_whose_first_id_is_not_known_for_the_same(
+    harness: Harness,
+) -> None:
+    lease = await harness.store.leases.lease(
+        ENV, "req-1", executor_host="10.0.0.1", executor_port=1, seconds=20
+    )
+    assert isinstance(lease, LeaseRecord)
+    assert await harness.store.routing.complete(ENV, "req-1", None, made_with=[lease_id_at(5)])
+    assert await harness.store.leases.get(ENV, "req-1") is None
 
 
 async def test_complete_of_a_request_whose_lease_is_lost_is_done(harness: Harness) -> None:

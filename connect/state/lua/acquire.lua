@@ -11,7 +11,7 @@
 --       connections, then these lists of ids, then pairs of connection id and worker hash,
 --       as an earlier answer asked for
 -- Returns {'buffered', response}, {'leased', lease id, host and port of the executor that
---       the lease named before, '' and 0 without one},
+--       the lease named before, '' and 0 without one, the id that it was made with or ''},
 --       {'acquired', lease id, connection id, gateway id, instance id, 1 if limited else 0,
 --       app name},
 --       {'none', 'capacity' | 'draining' | 'unhealthy'},
@@ -66,9 +66,11 @@ end
 local lease = read_lease(KEYS[3])
 if lease and lease.leaseID ~= held and is_live(lease, now_ms) then
   local host, port = lease.executorIP, tonumber(lease.executorPort)
+  local first = lease.firstLeaseID
   set_executor(lease, ARGV[7], ARGV[8])
   redis.call('SET', KEYS[3], cjson.encode(lease), 'KEEPTTL')
-  return { 'leased', lease.leaseID, type(host) == 'string' and host or '', port or 0 }
+  host, first = type(host) == 'string' and host or '', type(first) == 'string' and first or ''
+  return { 'leased', lease.leaseID, host, port or 0, first }
 end
 
 if not lease then
@@ -101,7 +103,7 @@ if not chosen then
   end
   return { 'none', refusal(groups) }
 end
-lease = { leaseID = ARGV[6] }
+lease = { leaseID = ARGV[6], firstLeaseID = ARGV[6] }
 if chosen.requests then
   -- As after each extension, the place is the request's for as long as the lease lasts: it
   -- is free again although nobody cleans up.

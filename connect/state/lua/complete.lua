@@ -5,10 +5,12 @@
 -- ARGV: 1 to 4 as in indexes, 5 request id, 6 executor host or '' (whoever it is), 7 executor
 --       port, 8 lifetime of the mark (ms), 9 '1' to leave a response where it is, 10 lease id of
 --       a routing whose answer was lost, or '', 11 '1' if a worker may run the request, 12 until
---       when it was vouched for (unix ms) or 0, 13 length of a lease (ms), then if the worker is
---       known: 14 instance id, 15 worker hash, 16 lifetime of capacity keys (ms)
+--       when it was vouched for (unix ms) or 0, 13 length of a lease (ms), 14 ids that the
+--       lease may have been made with, between spaces, or '' (whoever made it), then if the
+--       worker is known: 15 instance id, 16 worker hash, 17 lifetime of capacity keys (ms)
 -- Returns {'done'}; {'taken'} if the request is another executor's now, and nothing is done but
---       that a worker which has replied has room again; {'live'} if the routing whose answer was
+--       that a worker which has replied has room again, or if it has begun anew since, as this
+--       comes late over an older connection; {'live'} if the routing whose answer was
 --       lost has taken over a lease, until that is over; or what must be asked again with the
 --       worker's hash, which only the caller can compute: {'assigned', instance id}.
 -- A request that ends without a response is marked, so that a late one is not kept; where a
@@ -20,11 +22,11 @@
 -- include: indexes
 -- include: lease_record
 
-local instance = ARGV[14]
+local instance = ARGV[15]
 
 local function give_back()
-  if instance and unassign(KEYS[8], KEYS[7], KEYS[5], ARGV[5], instance, ARGV[16]) then
-    settle(ARGV[15])
+  if instance and unassign(KEYS[8], KEYS[7], KEYS[5], ARGV[5], instance, ARGV[17]) then
+    settle(ARGV[16])
   end
 end
 
@@ -37,6 +39,10 @@ if ARGV[6] ~= '' and lease and lease.executorIP then
     end
     return { 'taken' }
   end
+end
+local first = lease and lease.firstLeaseID
+if ARGV[14] ~= '' and type(first) == 'string' and not string.find(ARGV[14], first, 1, true) then
+  return { 'taken' }
 end
 if ARGV[10] ~= '' then
   local made = lease and lease.leaseID == ARGV[10]
