@@ -6,6 +6,7 @@ a bound of the gateway, and saved when the store is back.
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import trio
 
@@ -38,6 +39,9 @@ _ACKS_AT_MOST = 16
 
 _REPLY_ACK = int(pb.GatewayMessageType.WORKER_REPLY_ACK)
 
+# What makes a reply the same one: environment, worker and request.
+_Key: TypeAlias = tuple[str, str, str]
+
 
 @dataclass(slots=True)
 class _Kept:
@@ -45,16 +49,24 @@ class _Kept:
 
     Attributes:
         connection: the one to acknowledge it over: where it came from last.
+        earlier: where it came from before, and its worker may have been given the request.
         running: whether its worker was known to run the request when it came.
         since: when it was kept, on the Trio clock.
         times: how often it came there, each to be acknowledged.
     """
 
     connection: Connection
+    earlier: Connection
     reply: ReplyReceived
     running: bool
     since: float
     times: int = 1
+
+    @property
+    def leased(self) -> Connection:
+        """The connection over which its worker has the lease, if one of the two is."""
+        known = self.connection.running(self.reply.fields.request_id) is not None
+        return self.connection if known else self.earlier
 
 
 class ReplyKeeper:
@@ -69,7 +81,7 @@ class ReplyKeeper:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.pushes = Pushes(services.replies, settings=services.settings, metrics=services.metrics)
-        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._kept: dict[_Key, _Kept] = {}
         self._bytes = 0
         self._saving = 0
         self._filled = trio.Event()
@@ -140,7 +152,7 @@ class ReplyKeeper:
             async with trio.open_nursery() as nursery:
                 for kept in tuple(self._kept.values()):
                     request_id = kept.reply.fields.request_id
-                    nursery.start_soon(extend_replied, kept.connection, request_id)
+                    nursery.start_soon(extend_replied, kept.leased, request_id)
 
     async def wait_saved(self) -> None:
         """Return once no reply is on its way into the store; some may be kept."""
@@ -154,7 +166,7 @@ class ReplyKeeper:
             self._emptied = trio.Event()
             await self._emptied.wait()
 
-    async def _retry(self, key: tuple[str, str], kept: _Kept, pushes: trio.Nursery) -> None:
+    async def _retry(self, key: _Key, kept: _Kept, pushes: trio.Nursery) -> None:
         try:
             saved = await self._save(kept.connection, kept.reply, running=kept.running)
         except StoreAway:
@@ -186,6 +198,7 @@ class ReplyKeeper:
         if kept is None:
             return False
         if kept.connection is not connection:
+            kept.earlier = kept.leased
             kept.connection, kept.times = connection, 0
         kept.times = min(kept.times + 1, _ACKS_AT_MOST)
         return True
@@ -207,7 +220,9 @@ class ReplyKeeper:
             )
             return
         replies.labels("kept").inc()
-        self._kept[_key(connection, reply)] = _Kept(connection, reply, running, trio.current_time())
+        self._kept[_key(connection, reply)] = _Kept(
+            connection, connection, reply, running, trio.current_time()
+        )
         self._bytes += size
         self._filled.set()
 
@@ -256,6 +271,8 @@ class ReplyKeeper:
         if saved is None:
             return
         self._acknowledge(kept.connection, kept.reply, saved, times=kept.times)
+        if saved.refused is not RefusedResponse.FOREIGN:
+            kept.earlier.forget_in_flight(kept.reply.fields.request_id)
         # It may be stored since a save that was not answered, and nobody been told of it.
         if saved.refused is None:
             await self._tell(kept.connection, kept.reply, saved)
@@ -298,6 +315,8 @@ class ReplyKeeper:
             connection.log.info("executor not told; it polls", request_id=request_id)
 
 
-def _key(connection: Connection, reply: ReplyReceived) -> tuple[str, str]:
-    assert connection.joined is not None
-    return connection.joined.env_id, reply.fields.request_id
+def _key(connection: Connection, reply: ReplyReceived) -> _Key:
+    joined = connection.joined
+    assert joined is not None
+    # Of one request each worker's is kept: whose counts, only the store can tell.
+    return joined.env_id, joined.connection.instance_id, reply.fields.request_id

@@ -289,6 +289,24 @@ async def test_the_reply_of_the_right_worker_counts_after_a_foreign_one(
         assert await stored(rig) == b'"right"'
 
 
+@pytest.mark.parametrize("first", ["right", "other"])
+async def test_of_two_workers_replies_to_one_request_an_outage_confuses_nothing(
+    first: str, autojump_clock: MockClock
+) -> None:
+    async with open_rig() as rig:
+        workers = {"right": await rig.worker(instance_id="right")}
+        await assigned(rig)
+        workers["other"] = await rig.worker(instance_id="other")
+        rig.outages.down = True
+        for name in sorted(workers, key=lambda name: name != first):
+            await workers[name].reply("r1", f'"{name}"'.encode())
+            await wait_all_tasks_blocked()
+        rig.outages.down = False
+        assert await acks(workers["right"]) == ["r1"]
+        assert await acks(workers["other"]) == []
+        assert await stored(rig) == b'"right"'
+
+
 async def test_a_running_request_is_answered_though_the_store_has_lost_everything(
     autojump_clock: MockClock,
 ) -> None:

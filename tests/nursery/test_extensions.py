@@ -37,21 +37,26 @@ async def silent(worker: Peer, seconds: float) -> bool:
     return True
 
 
+async def taken(rig: Rig, worker: Peer, *, vouched: bool) -> None:
+    """Have a worker ack a request."""
+
+    async def forward() -> None:
+        lease = lease_id(LEASE) if vouched else None
+        request = request_bytes("r1")
+        assert await rig.gateway.forward(worker.connection_id, "r1", request, vouched=lease)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(forward)
+        await worker.take_request()
+        await worker.ack("r1")
+
+
 @asynccontextmanager
 async def running(*, vouched: bool) -> AsyncIterator[tuple[Rig, Peer]]:
     """A worker that runs a request, and a gateway that has lost the store since."""
     async with open_rig() as rig:
         worker = await rig.worker()
-
-        async def forward() -> None:
-            lease = lease_id(LEASE) if vouched else None
-            request = request_bytes("r1")
-            assert await rig.gateway.forward(worker.connection_id, "r1", request, vouched=lease)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(forward)
-            await worker.take_request()
-            await worker.ack("r1")
+        await taken(rig, worker, vouched=vouched)
         rig.outages.down = True
         yield rig, worker
 

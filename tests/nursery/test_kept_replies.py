@@ -11,7 +11,7 @@ from connect.errors import StoreUnavailable
 from connect.protocol.messages.connect import v1 as pb
 from tests.nursery.rig import Peer, Rig, open_rig
 from tests.nursery.test_durable_replies import acks, assigned, forwarded
-from tests.nursery.test_extensions import INTERVAL, LEASE, ask, lease_id, running, told
+from tests.nursery.test_extensions import INTERVAL, LEASE, ask, lease_id, running, taken, told
 
 
 async def test_a_reply_whose_save_was_not_answered_is_pushed_all_the_same(
@@ -75,6 +75,27 @@ async def test_the_lease_of_a_kept_reply_is_extended_in_its_workers_place(
         assert first[1].lease_id != rig.vouchers.answer  # the one that the request came with
         assert [asked.lease_id for _, asked in others] == [rig.vouchers.answer] * len(others)
         assert len(others) >= 1
+
+
+async def test_the_lease_of_a_kept_reply_that_comes_again_over_a_new_connection_is_extended(
+    autojump_clock: MockClock,
+) -> None:
+    """Which has not seen the lease."""
+    async with open_rig() as rig:
+        old, new = await rig.worker(), await rig.worker()
+        await taken(rig, old, vouched=True)
+        rig.outages.down = True
+        for worker in (old, new):
+            await worker.reply("r1")
+            await wait_all_tasks_blocked()
+        rig.vouchers.answer = lease_id(2 * LEASE)
+        await trio.sleep(LEASE)
+        assert len(rig.vouchers.asked) >= 2
+        rig.outages.down = False
+        assert await acks(new) == ["r1"]
+        connection = rig.gateway.table.get(old.connection_id)
+        assert connection is not None
+        assert connection.idle
 
 
 async def test_the_lease_of_a_reply_that_is_saved_is_not_extended(
