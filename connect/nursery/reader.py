@@ -77,8 +77,8 @@ async def _perform(
         case m.ReplyReceived():
             if await _store_slot(connection, len(effect.response)):
                 connection.background.start_soon(keeper.keep, connection, effect)
-        case m.ExtendLease():
-            if await _store_slot(connection):
+        case m.ExtendLease(fields):
+            if await _store_slot(connection, fields.size):
                 connection.background.start_soon(extend_lease, connection, effect)
         case m.Join(hello):
             await _join(connection, table, hello)
@@ -89,7 +89,7 @@ async def _perform(
             connection.apply((effect,))
 
 
-async def _store_slot(connection: Connection, size: int = 0) -> bool:
+async def _store_slot(connection: Connection, size: int) -> bool:
     """Take one of the connection's store slots; False, and its end, if none gets free.
 
     This is where a reader can get stuck: the worker sends faster than the store takes it.

@@ -73,7 +73,7 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
         connection.log.exception("lease not extended", request_id=fields.request_id)
         return
     finally:
-        connection.store_slots.release(0)
+        connection.store_slots.release(fields.size)
     if extension.lease_id is not None:
         connection.touch_in_flight(fields.request_id)
     _note(connection, fields.request_id, extension)

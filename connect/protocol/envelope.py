@@ -81,6 +81,11 @@ class ExtendLeaseFields(NamedTuple):
     function_slug: str
     lease_id: str
 
+    @property
+    def size(self) -> int:
+        """Characters that are held of the message."""
+        return sum(map(len, self))
+
 
 class ResponseFields(NamedTuple):
     """What is read of an SDKResponse.

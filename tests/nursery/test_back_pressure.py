@@ -6,12 +6,14 @@ import pytest
 import trio
 import trio_websocket
 from trio.testing import MockClock, wait_all_tasks_blocked
+from ulid import ULID
 
 from connect.errors import ForwardInDoubt
 from connect.nursery.outbox import CONTROL_BYTES, Outbox, PendingForward
 from connect.nursery.slots import StoreSlots
 from connect.protocol.envelope import encode_message
 from connect.protocol.lifecycle import DisconnectReason
+from connect.protocol.messages.connect import v1 as pb
 from tests.nursery.draining import another_gateway, connection_of, forwarding
 from tests.nursery.rig import Kind, Peer, Rig, open_rig, request_bytes, with_limits, with_timing
 
@@ -394,3 +396,24 @@ async def test_large_replies_pause_the_reading_from_their_worker_alone(
         assert connection.store_slots.full
         kinds = [(await flooding.receive())[0] for _ in range(4)]
         assert sorted(kinds) == [*[Kind.WORKER_REPLY_ACK] * 3, Kind.GATEWAY_HEARTBEAT]
+
+
+async def test_large_lease_extensions_pause_the_reading_from_their_worker(
+    autojump_clock: MockClock,
+) -> None:
+    """Their texts are held until the store has answered, however long a worker makes them."""
+    async with open_rig(with_limits(store_bytes_per_connection=1000)) as rig:
+        worker = await rig.worker()
+        rig.outages.delay = 2
+        for number in range(3):
+            extend = pb.WorkerRequestExtendLeaseData(
+                request_id=f"r{number}" + 600 * "x", lease_id=str(ULID())
+            )
+            await worker.send(Kind.WORKER_REQUEST_EXTEND_LEASE, bytes(extend))
+        await wait_all_tasks_blocked()
+        connection = rig.gateway.table.get(worker.connection_id)
+        assert connection is not None
+        assert connection.store_slots.full
+        for _ in range(3):
+            await worker.expect(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK)
+        assert not connection.store_slots.full
