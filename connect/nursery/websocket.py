@@ -1,13 +1,19 @@
 """The WebSocket of a worker: the library's, where that would fail by what the worker sends."""
 
+from typing import Any
+
 import trio
 import trio_websocket
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection, Event, Pong, Request
+from wsproto.events import BytesMessage, CloseConnection, Event, Pong, Request, TextMessage
 from wsproto.handshake import H11Handshake
 
 __all__ = ["WorkerSocket", "wrap_worker_stream"]
+
+# A message is kept in so many pieces, and one more for so many bytes. Ordinary ones have less.
+_PIECES = 256
+_PIECE_BYTES = 256
 
 # What stands in for each socket's own one once that is done: it has no events.
 _DONE = H11Handshake(ConnectionType.SERVER)
@@ -18,7 +24,17 @@ class WorkerSocket(trio_websocket.WebSocketConnection):
 
     The library would answer pings and faulty frames that cross it, which wsproto refuses; then
     its reader would be gone, and with it what else crosses the close frame.
+
+    It holds a message in little more than its size, however small its fragments are: the library
+    would keep each as an object of its own, which is some twenty times as much, and empty ones
+    without end.
     """
+
+    async def _handle_message_event(self, event: BytesMessage | TextMessage) -> None:
+        pieces: list[Any] = self._message_parts
+        if len(pieces) > _PIECES + self._message_size // _PIECE_BYTES:
+            pieces[:] = [event.data[:0].join(pieces)]
+        await super()._handle_message_event(event)
 
     async def _send(self, event: Event) -> None:
         closing = self._wsproto.state in (ConnectionState.LOCAL_CLOSING, ConnectionState.CLOSED)
