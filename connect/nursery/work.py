@@ -58,6 +58,7 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
     """
     services = connection.services
     fields = extend.fields
+    known = connection.running(fields.request_id) is not None
     try:
         async with connection.extending(fields.request_id):
             extension = await _extend(connection, fields.request_id, fields.lease_id)
@@ -74,7 +75,8 @@ async def extend_lease(connection: Connection, extend: ExtendLease) -> None:
         return
     finally:
         connection.store_slots.release(fields.size)
-    if extension.lease_id is not None:
+    over = known and connection.running(fields.request_id) is None  # its reply was saved meanwhile
+    if extension.lease_id is not None and not over:
         connection.touch_in_flight(fields.request_id)
     _note(connection, fields.request_id, extension)
     ack = encode_extend_ack(

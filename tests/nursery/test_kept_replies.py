@@ -159,6 +159,28 @@ async def test_a_request_whose_reply_is_saved_while_its_lease_is_extended_is_ove
         assert connection.in_flight == 0
 
 
+async def test_a_request_whose_reply_is_saved_while_its_worker_asks_for_its_lease_is_over(
+    autojump_clock: MockClock,
+) -> None:
+    async with kept() as (rig, worker):
+        await rig.lease("r1")
+        saved = trio.Event()
+
+        async def answer_late(request: pb.ExtendLeaseRequest, *, timeout: float) -> str | None:
+            rig.outages.down = False
+            await saved.wait()
+            return request.lease_id
+
+        rig.vouchers.extend_lease = answer_late  # type: ignore[method-assign] # saved meanwhile
+        await ask(worker, lease_id(LEASE))
+        assert await acks(worker) == ["r1"]
+        saved.set()
+        await told(worker)
+        connection = rig.gateway.table.get(worker.connection_id)
+        assert connection is not None
+        assert connection.in_flight == 0
+
+
 async def test_no_lease_is_extended_that_no_executor_answers_for(
     autojump_clock: MockClock,
 ) -> None:
