@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
+from ulid import ULID
 
 from connect.protocol.messages.connect import v1 as pb
 from connect.worker.journal import Happening, Journal, JournalEntry
@@ -131,7 +132,9 @@ class Leases:
         """Adopt a request's new lease id; without one the lease is lost, and its work ends.
 
         An answer that comes before anything was asked is to a question from when the worker
-        had the request before, under another lease: it changes nothing.
+        had the request before, under another lease: it changes nothing. Nor does a refusal over
+        another connection than the one that was asked last: a gateway that stood still is asked
+        by a lease id from before those that another one has given out meanwhile.
 
         Args:
             link: the connection that the answer came over.
@@ -139,21 +142,28 @@ class Leases:
         lease = self._held.get(answer.request_id)
         if lease is None or not lease.questions:
             return
+        here = link is lease.link
+        if not answer.new_lease_id:
+            if here:
+                self._refused(lease)
+            return
         lease.answered.set()
-        if answer.new_lease_id:
-            lease.lease_id = answer.new_lease_id
-            if link is lease.link:
-                lease.last_until(lease.oldest_open)
-                lease.unanswered = max(0, lease.unanswered - 1)
-                lease.waiting = False
-            else:
-                lease.last_until(lease.asked_elsewhere)
-            self._note(Happening.LEASE_EXTENDED, lease, answer.new_lease_id)
+        if here:
+            lease.last_until(lease.oldest_open)
+            lease.unanswered = max(0, lease.unanswered - 1)
+            lease.waiting = False
         else:
-            lease.refused = True
-            self.release(lease)
-            self._note(Happening.LEASE_LOST, lease, "the gateway does not extend it")
-            lease.scope.cancel()
+            lease.last_until(lease.asked_elsewhere)
+        if here or not _ends_before(answer.new_lease_id, lease.lease_id):
+            lease.lease_id = answer.new_lease_id
+        self._note(Happening.LEASE_EXTENDED, lease, answer.new_lease_id)
+
+    def _refused(self, lease: HeldLease) -> None:
+        lease.refused = True
+        lease.answered.set()
+        self.release(lease)
+        self._note(Happening.LEASE_LOST, lease, "the gateway does not extend it")
+        lease.scope.cancel()
 
     async def confirm(self, lease: HeldLease) -> bool:
         """Ask for a lease before anything runs under it; return whether it is granted.
@@ -227,3 +237,11 @@ class Leases:
                 detail=detail,
             )
         )
+
+
+def _ends_before(lease_id: str, other: str) -> bool:
+    """Whether one lease ends before another: their ids are ULIDs of these moments."""
+    try:
+        return ULID.from_str(lease_id).milliseconds < ULID.from_str(other).milliseconds
+    except ValueError:
+        return False

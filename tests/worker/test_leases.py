@@ -3,6 +3,7 @@
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
+from ulid import ULID
 
 from connect.protocol.messages.connect import v1 as pb
 from connect.worker import Happening, JournalEntry
@@ -272,6 +273,44 @@ async def test_of_two_questions_left_open_on_the_connection_before_the_first_cou
     rig.leases.answered(first, _answer("lease-2"))
 
     assert lease.scope.deadline - trio.current_time() == pytest.approx(13)
+
+
+async def test_a_refusal_over_the_connection_before_does_not_end_what_the_next_one_extends(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    first = rig.link
+    assert first
+    lease = rig.leases.hold(make_request(), first)
+    await trio.sleep(11)  # asked twice
+    second = FakeLink("c2")
+    rig.change_link(second)
+    await trio.sleep(1)
+    rig.leases.answered(second, _answer("lease-2"))
+    await trio.sleep(5)
+    rig.leases.answered(second, _answer("lease-3"))
+
+    rig.leases.answered(first, _answer(None))  # of lease-1
+    await trio.sleep(5)
+
+    assert (lease.lost, second.lease_ids) == (False, ["lease-1", "lease-2", "lease-3"])
+
+
+async def test_a_late_answer_over_the_connection_before_brings_no_older_lease(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    first = rig.link
+    assert first
+    lease = rig.leases.hold(make_request(), first)
+    await trio.sleep(6)
+    second = FakeLink("c2")
+    rig.change_link(second)
+    await trio.sleep(1)
+    latest = str(ULID.from_timestamp(1_764_000_030))
+    rig.leases.answered(second, _answer(latest))
+
+    rig.leases.answered(first, _answer(str(ULID.from_timestamp(1_764_000_020))))
+
+    assert lease.lease_id == latest
 
 
 async def test_a_gateway_that_answers_not_within_an_interval_is_suspected(

@@ -41,6 +41,23 @@ async def test_a_run_goes_on_under_a_lease_that_another_gateway_extends(
     assert ((await second.reply()).body, gate.cancelled) == (b"4", False)
 
 
+async def test_a_suspected_gateway_that_refuses_late_does_not_end_what_another_one_extends(
+    nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker, gate: Gate, ready: None
+) -> None:
+    first = await _begin(nursery, gateway, make_worker(), gate)
+    second = await gateway.session()
+    for number in range(3):
+        await second.extension()
+        await second.answer_extension("r1", f"lease-{number + 2}")
+
+    await first.answer_extension("r1", None)  # it was asked by lease-1, which is over
+    await second.extension()
+    await second.answer_extension("r1", "lease-5")
+    gate.release.set()
+
+    assert ((await second.reply()).body, gate.cancelled) == (b"4", False)
+
+
 async def test_a_suspected_gateway_is_told_to_send_no_more_and_left_when_the_work_is_done(
     nursery: trio.Nursery, gateway: FakeGateway, make_worker: MakeWorker, gate: Gate, ready: None
 ) -> None:
