@@ -22,6 +22,9 @@ __all__ = ["HeldLease", "Leases"]
 # Connect protocol, section 4, Timing constants: extend every lease/4.
 _INTERVALS = 4
 
+# With no more of them left, a request has been on its way for long: its lease may be an old one.
+_FEW_INTERVALS = 2
+
 # Extensions that fall due within this part of an interval are sent together.
 _TOGETHER = 0.25
 
@@ -97,7 +100,8 @@ class Leases:
     def hold(self, request: Request, link: Link, *, left: float = math.inf) -> HeldLease:
         """Begin to extend the lease of a request that has just come over a connection.
 
-        One that is held already is held under the new lease id.
+        One that is held already is held under the new lease id. But a request that comes late
+        may be from before the lease that is held: by its id no gateway would extend any more.
 
         Args:
             left: seconds that are left of it, by the clock here; no more than a whole lease
@@ -105,11 +109,12 @@ class Leases:
         """
         now = trio.current_time()
         lease = self._held.get(request.request_id)
+        late = left <= _FEW_INTERVALS * link.extend_lease_interval
         if lease is None:
             lease = HeldLease(request, request.lease_id, link, now)
             self._held[request.request_id] = lease
             self.wake()
-        else:
+        elif not (late and _ends_before(request.lease_id, lease.lease_id)):
             lease.lease_id = request.lease_id
         lease.last_until(now - max(0.0, _INTERVALS * link.extend_lease_interval - left))
         return lease

@@ -190,3 +190,30 @@ async def test_where_leases_are_not_extended_a_late_request_runs_at_once(
     await rig.take(work_request(lease_id=OVER))
 
     assert rig.running == 1
+
+
+async def test_what_comes_again_by_an_older_lease_does_not_cost_the_run_its_own(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = make_rig(now=lambda: NOW)
+    granted = str(ULID.from_timestamp(NOW + 20))
+    await rig.take(work_request(lease_id=granted))
+    # A forward of before, out of a gateway that stood still.
+    await rig.take(work_request(lease_id=OVER))
+
+    await trio.sleep(5.1)
+
+    assert (rig.link.lease_ids, rig.link.count(Kind.WORKER_REQUEST_ACK)) == ([granted], 2)
+
+
+async def test_what_is_given_anew_under_a_lease_that_ends_later_is_held_by_that(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = make_rig(now=lambda: NOW + 15)  # this clock is fast: everything seems late
+    await rig.take(work_request(lease_id=str(ULID.from_timestamp(NOW + 26))))
+    anew = str(ULID.from_timestamp(NOW + 25 + 20))
+    await rig.take(work_request(lease_id=anew))
+
+    await trio.sleep(5.1)
+
+    assert rig.link.lease_ids[-1] == anew
