@@ -47,13 +47,15 @@ class AdminApi:
         """Return the maintenance API at another URL."""
         return AdminApi(self._client, url)
 
-    def get(self, path: str, query: Mapping[str, str | int] | None = None) -> dict[str, Any]:
+    def get(
+        self, path: str, query: Mapping[str, str | int] | None = None, *, having: str = ""
+    ) -> dict[str, Any]:
         """Ask for something; see `ask`."""
-        return self.ask("GET", path, query=query)
+        return self.ask("GET", path, query=query, having=having)
 
-    def post(self, path: str) -> dict[str, Any]:
+    def post(self, path: str, *, having: str = "") -> dict[str, Any]:
         """Ask for something to be done; see `ask`."""
-        return self.ask("POST", path)
+        return self.ask("POST", path, having=having)
 
     def ask(
         self,
@@ -62,11 +64,13 @@ class AdminApi:
         *,
         query: Mapping[str, str | int] | None = None,
         also: frozenset[int] = frozenset(),
+        having: str = "",
     ) -> dict[str, Any]:
         """Make a request and return the JSON object that answers it.
 
         Args:
             also: statuses besides success whose answers are returned.
+            having: a member by which an admin API's answer is known, if there is one.
 
         Raises:
             ConfigurationError: nothing answers, something else does, or the answer is
@@ -92,6 +96,8 @@ class AdminApi:
         if not response.is_success and response.status_code not in also:
             reason = answer.get("error", f"status {response.status_code}")
             raise ConfigurationError(f"{self.url}{path}: {reason}")
+        if having and having not in answer:
+            raise ConfigurationError(f"what answers at {self.url} is not an admin API")
         return answer
 
 
@@ -121,7 +127,7 @@ def find_gateway(asked: AdminApi, gateway: str | None, *, hostname: str | None =
         raise ConfigurationError("the gateway is empty; give an id, the beginning of one, or a URL")
     if "://" in gateway:
         return asked.at(gateway)
-    known = asked.get("/gateways").get("data") or []
+    known = asked.get("/gateways", having="data")["data"]
     found = [one for one in known if str(one.get("id", "")).startswith(gateway.upper())]
     if len(found) != 1:
         ids = ", ".join(str(one.get("id")) for one in found or known) or "none"

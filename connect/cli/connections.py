@@ -53,7 +53,8 @@ def connections(
     given = {"app": app, "instance": instance, "status": status, "reason": reason}
     query: dict[str, str | int] = {k: v for k, v in given.items() if v is not None}
     api = find_gateway(open_admin(admin), gateway)
-    answer = api.get("/connections/closed" if closed else "/connections", query | {"limit": limit})
+    path = "/connections/closed" if closed else "/connections"
+    answer = api.get(path, query | {"limit": limit}, having="matching")
     if as_json:
         print(json.dumps(answer, indent=2))
         return 0

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from connect.cli.admin import AdminApi, admin_option, find_gateway, open_admin
-from connect.errors import ConfigurationError
 
 __all__ = ["activate", "drain", "wait_until_drained"]
 
@@ -50,7 +49,7 @@ def drain(gateway: str | None, admin: str, wait: bool, timeout: str, as_json: bo
     except ValueError as error:
         raise click.UsageError(f"--timeout: {error}") from error
     api = find_gateway(open_admin(admin), gateway)
-    answer = api.post("/drain")
+    answer = api.post("/drain", having="state")
     if wait:
         return _wait(api, seconds, as_json=as_json)
     print(json.dumps(answer) if as_json else f"draining {api.url}: {_progress(answer)}")
@@ -67,7 +66,7 @@ def activate(gateway: str | None, admin: str) -> int:
     these do; all others are kept.
     """
     api = find_gateway(open_admin(admin), gateway)
-    api.post("/activate")
+    api.post("/activate", having="state")
     print(f"active: {api.url}")
     return 0
 
@@ -113,9 +112,7 @@ def wait_until_drained(
     """
     deadline = clock() + seconds
     while True:
-        answer = api.ask("GET", "/drained", also=_TOO_EARLY)
-        if "state" not in answer:
-            raise ConfigurationError(f"what answers at {api.url} is not an admin API")
+        answer = api.ask("GET", "/drained", also=_TOO_EARLY, having="state")
         tell(_progress(answer))
         if answer["state"] != "draining" or clock() >= deadline:
             return answer

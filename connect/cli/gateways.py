@@ -23,7 +23,7 @@ def gateways(admin: str, as_json: bool) -> int:
     The record of a gateway that died stays, with the status it had, until it is collected:
     one is alive whose last heartbeat (BEAT) is at most two intervals old.
     """
-    answer = open_admin(admin).get("/gateways")
+    answer = open_admin(admin).get("/gateways", having="data")
     if as_json:
         print(json.dumps(answer, indent=2))
         return 0

@@ -1,11 +1,15 @@
 """Finding a gateway's maintenance API, and what it may answer."""
 
+import click
 import httpx
 import pytest
 
 from connect.cli.admin import find_gateway, open_admin
+from connect.cli.connections import connections
+from connect.cli.drain import activate, drain
+from connect.cli.gateways import gateways
 from connect.errors import ConfigurationError
-from tests.cli.admin_apis import ADMIN, answering
+from tests.cli.admin_apis import ADMIN, answering, run
 
 HERE = {"id": "01JAAA1", "hostname": "here", "admin": "http://127.0.0.1:9000"}
 THERE = {"id": "01JAAA2", "hostname": "there", "admin": "http://127.0.0.1:9000"}
@@ -123,3 +127,12 @@ def test_an_empty_gateway_is_none_at_all() -> None:
 
     with pytest.raises(ConfigurationError, match="the gateway is empty"):
         find_gateway(answering(nothing), "")
+
+
+@pytest.mark.parametrize("command", [drain, activate, gateways, connections])
+def test_something_else_that_answers_is_not_taken_for_an_admin_api(
+    monkeypatch: pytest.MonkeyPatch, command: click.Command
+) -> None:
+    result = run(monkeypatch, command, lambda _: httpx.Response(200, json={"status": "ok"}), [])
+    assert str(result.exception) == f"what answers at {ADMIN} is not an admin API"
+    assert isinstance(result.exception, ConfigurationError)
