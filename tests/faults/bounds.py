@@ -11,6 +11,8 @@ must not say what is not so. From the beginning of a fault to that of the next o
 - the executor ended, or none was running: only where one is killed;
 - Redis did not answer, or the executor is silent: always, as that is about time, and the
   machine may be busy;
+- the worker's reply is an error: only of the official SDK, where its connection is broken; it
+  runs nothing then, as it cannot say that it takes the request, and replies so over HTTP;
 - all workers are at capacity: always where they have a limit (how many run at once is looked at
   in their journal), and never elsewhere;
 - anything else: never.
@@ -22,8 +24,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from connect.errors import StoreUnavailable, Syscode
-from tests.faults.apps import LIMITED_APP_NAME
-from tests.faults.load import EXECUTOR_ABSENT, EXECUTOR_ENDED, EXECUTOR_SILENT, Call
+from tests.faults.apps import LIMITED_APP_NAME, OFFICIAL_APP_NAME
+from tests.faults.load import (
+    EXECUTOR_ABSENT,
+    EXECUTOR_ENDED,
+    EXECUTOR_SILENT,
+    WORKER_FAILED,
+    Call,
+)
 
 __all__ = ["Period", "amid", "unexplained"]
 
@@ -99,6 +107,8 @@ def _explains(period: Period, app: str, reason: str) -> bool:
             return app not in period.extended
         case Syscode.ALL_WORKERS_AT_CAPACITY:
             return app == LIMITED_APP_NAME
+        case _ if reason == WORKER_FAILED:
+            return app == OFFICIAL_APP_NAME and app not in period.extended
         case _ if reason in (EXECUTOR_ENDED, EXECUTOR_ABSENT):
             return period.kills_executor
         case _:

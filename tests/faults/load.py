@@ -25,6 +25,7 @@ __all__ = [
     "Call",
     "FailedAttempt",
     "Load",
+    "WORKER_FAILED",
 ]
 
 EXECUTOR_ABSENT = "no executor runs"
@@ -32,6 +33,10 @@ EXECUTOR_ENDED = "the executor ended"
 EXECUTOR_SILENT = "the executor is silent"
 EXECUTOR_LOST = frozenset({EXECUTOR_ENDED, EXECUTOR_SILENT})
 """The reasons of attempts that ended without a word of the executor."""
+WORKER_FAILED = "the worker's reply is an error"
+
+# The status of a reply with a result, as the protocol names it.
+_DONE = "DONE"
 
 _SHORT_SECONDS = 0.02
 # One request in so many is long, and one in so many goes to the official SDK.
@@ -56,7 +61,7 @@ class FailedAttempt:
 
     Attributes:
         at: unix seconds.
-        reason: a syscode, or what became of the executor.
+        reason: a syscode, what became of the executor, or that the function failed.
     """
 
     at: float
@@ -200,6 +205,8 @@ class Load:
             return EXECUTOR_SILENT
         if "error" in answer:
             return str(answer["error"])
+        if answer["status"] != _DONE:
+            return WORKER_FAILED
         call.answered, call.result = time.time(), answer["body"]
         return None
 

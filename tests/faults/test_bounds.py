@@ -4,10 +4,12 @@ import pytest
 
 from connect.errors import Syscode
 from tests.faults.bounds import Period, unexplained
+from tests.faults.faults import ALL_APPS
 from tests.faults.load import (
     EXECUTOR_ABSENT,
     EXECUTOR_ENDED,
     EXECUTOR_SILENT,
+    WORKER_FAILED,
     Call,
     FailedAttempt,
 )
@@ -81,6 +83,17 @@ def test_a_worker_may_stop_nonetheless_if_it_has_lost_the_request(lost: bool, co
 def test_executors_end_only_where_one_is_killed(killed: bool, count: int, reason: str) -> None:
     period = Period(since=90.0, kills_executor=killed)
     assert len(unexplained([call((101.0, reason))], [period])) == count
+
+
+@pytest.mark.parametrize("app", ["ours", "official"])
+@pytest.mark.parametrize("extended", [frozenset(), ALL_APPS])
+def test_only_the_official_sdk_may_fail_a_request_and_only_where_it_is_cut_off(
+    extended: frozenset[str], app: str
+) -> None:
+    failed = call((101.0, WORKER_FAILED), app=app)
+    period = Period(since=90.0, extended=extended)
+    explained = app == "official" and not extended
+    assert (unexplained([failed], [period]) == []) is explained
 
 
 @pytest.mark.parametrize("reason", [EXECUTOR_SILENT, "StoreUnavailable"])

@@ -87,7 +87,7 @@ def _keep_replies() -> AbstractContextManager[object]:
 
 
 def _take_workers_for_full() -> AbstractContextManager[object]:
-    return edit(routing, "_COMPLETE", "settle(ARGV[15])", "local unused = ARGV[15]")
+    return edit(routing, "_COMPLETE", "settle(ARGV[16])", "local unused = ARGV[16]")
 
 
 MUTATIONS: dict[str, Mutation] = {
