@@ -348,6 +348,9 @@ class Execution:
             self._held = outcome
         elif isinstance(outcome, AlreadyLeased):
             self._taken_over = outcome
+            held = self._held
+            if held is not None and outcome.first_lease_id not in ("", held.lease_id):
+                self._held = None  # it ran out, and another executor has found another worker
         elif isinstance(outcome, Buffered):
             self._buffered = True
             self.deliver(outcome.response)
@@ -488,7 +491,7 @@ class Execution:
         ids = [self._held.lease_id] if self._held else []
         if self._taken_over:
             ids.append(self._taken_over.first_lease_id)
-        return tuple(ids) if all(ids) else ()
+        return tuple(dict.fromkeys(ids)) if all(ids) else ()
 
     async def _clean_up(self, *, keep_response: bool = False) -> None:
         # A lease that was only ever another executor's is not ours to delete, unless the

@@ -62,7 +62,8 @@ async def test_a_request_is_completed_only_while_its_lease_names_this_executor(
     [
         ((route(1), route(2)), (route(2).lease_id,)),
         ((AlreadyLeased("lease-x", None, "lease-w"),), ("lease-w",)),
-        ((route(1), AlreadyLeased("lease-x", None, "lease-w")), (route(1).lease_id, "lease-w")),
+        ((route(1), AlreadyLeased("lease-x", None, "lease-w")), ("lease-w",)),
+        ((route(1), AlreadyLeased("lease-x", None, route(1).lease_id)), (route(1).lease_id,)),
         ((route(1), AlreadyLeased("lease-x")), ()),
         ((Buffered(response()),), ()),
     ],
@@ -77,6 +78,15 @@ async def test_a_request_is_completed_only_while_its_lease_is_one_of_this_run(
     async with open_rig(*outcomes, forward=refuse_first) as rig:
         await execute_with_reply(rig, 1)
         assert rig.store.routing.made_with == [ids]
+
+
+async def test_a_request_that_another_executor_has_routed_meanwhile_is_completed_for_its_worker(
+    autojump_clock: MockClock,
+) -> None:
+    routed = AlreadyLeased("lease-x", None, "lease-w")
+    async with open_rig(route(), routed, forward=refuse) as rig:
+        await execute_with_reply(rig, 1)
+        assert rig.store.routing.completed == [(REQUEST_ID, None)]
 
 
 async def test_a_request_that_another_executor_took_over_is_left_to_it(

@@ -11,7 +11,17 @@ from connect.protocol.messages.connect import v1 as pb
 from connect.rpc.frames import LeaseAnswer
 from connect.state.commands import CommandError
 from connect.state.store import AlreadyLeased, ExtendOutcome, ExtendResult, LeaseState
-from tests.rpc.fakes import ENV, NOW, REQUEST_ID, Rig, execute_with_reply, open_rig, request, route
+from tests.rpc.fakes import (
+    ENV,
+    NOW,
+    REQUEST_ID,
+    Rig,
+    execute_with_reply,
+    open_rig,
+    refuse,
+    request,
+    route,
+)
 
 ASKED = pb.ExtendLeaseRequest(
     env_id=ENV, request_id=REQUEST_ID, lease_id="lease-1", instance_id="worker-1", limited=True
@@ -77,6 +87,15 @@ async def test_the_lease_of_a_request_that_another_executor_routed_goes_on(
     autojump_clock: MockClock,
 ) -> None:
     async with open_rig(AlreadyLeased("lease-1")) as rig:
+        rig.store.leases.extension = StoreUnavailable("down")
+        assert await _answer(rig) == LeaseAnswer(in_progress=True, lease_id="lease-1")
+
+
+async def test_the_lease_of_a_request_that_another_executor_routed_meanwhile_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    routed = AlreadyLeased("lease-1", None, "lease-w")
+    async with open_rig(route(2), routed, forward=refuse) as rig:
         rig.store.leases.extension = StoreUnavailable("down")
         assert await _answer(rig) == LeaseAnswer(in_progress=True, lease_id="lease-1")
 
