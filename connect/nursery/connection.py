@@ -7,6 +7,7 @@ state is cleaned up, shielded, with deadlines; see `connect.nursery.closing`.
 """
 
 import logging
+import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from dataclasses import replace
 
 import trio
 import trio_websocket
+from ulid import ULID
 
 from connect.errors import ConnectError, ForwardInDoubt
 from connect.nursery.admission import Place
@@ -27,6 +29,7 @@ from connect.nursery.slots import StoreSlots
 from connect.nursery.stream import WorkerStream
 from connect.nursery.sync import register_again
 from connect.protocol import machine as m
+from connect.protocol.envelope import read_request
 from connect.protocol.lifecycle import Transition, WorkerStatus
 from connect.protocol.messages.connect import v1 as pb
 from connect.state.records import ConnectionRecord, ConnectionStatus
@@ -230,7 +233,8 @@ class Connection:
 
         Returns:
             True once the worker has acked. False if the connection takes no requests,
-            stops doing so before the ack, or no ack comes within the lease + 5 s.
+            stops doing so before the ack, or no ack comes within the lease + 5 s; also if
+            the lease is over before the request is sent: others may have it by then.
             Cancelled, the request may still reach the worker.
 
         Raises:
@@ -245,7 +249,9 @@ class Connection:
                 if self.machine.awaits_drain_write:
                     await self.drain_stored.wait()
                 return False
-            pending = self.forwards.enter(request_id, request)
+            lease_id = read_request(request).lease_id if vouched is None else vouched
+            until = self._lease_end(lease_id)
+            pending = self.forwards.enter(request_id, request, until=until)
             if pending is None:
                 return False
             try:
@@ -259,6 +265,14 @@ class Connection:
                 running.vouch()
             return bool(pending.success)
         return False
+
+    def _lease_end(self, lease_id: str) -> float:
+        """Return when a lease is over, on the Trio clock; never if that is no lease id."""
+        try:
+            ends = ULID.from_str(lease_id).milliseconds / 1000
+        except ValueError:
+            return math.inf
+        return trio.current_time() + ends - self.services.now()
 
     def _fail_forwards(self) -> None:
         """Fail the forwards that await their ack, as the connection ends."""

@@ -1,5 +1,7 @@
 """The requests on their way to one worker, until its acks settle them."""
 
+import math
+
 from connect.nursery.outbox import Outbox, PendingForward
 from connect.protocol.envelope import encode_message
 from connect.protocol.messages.connect import v1 as pb
@@ -26,18 +28,23 @@ class Forwards:
         """How many requests await their ack."""
         return sum(pending.success is None for pending in self._pending.values())
 
-    def enter(self, request_id: str, request: bytes) -> PendingForward | None:
+    def enter(
+        self, request_id: str, request: bytes, *, until: float = math.inf
+    ) -> PendingForward | None:
         """Queue a request and wait for it; None if no more may be queued.
 
         A request that is on its way already is waited for, not sent again. Whoever gets
         a pending forward gives it back with `leave`.
+
+        Args:
+            until: when its lease is over, on the Trio clock; it is not sent after that.
         """
         pending = self._pending.get(request_id)
         if pending is None:
             if self._outbox.stalled:
                 self.fail_unsent()  # others may take them
             # The waiter is there before the message: no ack can slip by.
-            pending = PendingForward()
+            pending = PendingForward(until)
             if not self._outbox.put_data(encode_message(_EXECUTOR_REQUEST, request), pending):
                 return None
             self._pending[request_id] = pending

@@ -1,5 +1,6 @@
 """What waits to be written to one worker's socket: bounded, control before data."""
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -23,12 +24,14 @@ class PendingForward:
     """A request on its way to the worker, until the worker's ack settles it.
 
     Attributes:
+        until: when the request's lease is over, on the Trio clock: others may have it then.
         success: None while the worker's ack is awaited.
         in_doubt: of one without success, whether the worker may run the request.
         waiters: how many Forward calls wait for it.
         sent: whether its message has left the outbox; the worker may have it then.
     """
 
+    until: float = math.inf
     success: bool | None = None
     in_doubt: bool = False
     waiters: int = 0
@@ -152,7 +155,11 @@ class Outbox:
         return True
 
     def get_nowait(self) -> bytes | None:
-        """Take the next message; None if there is none. Settled requests are dropped."""
+        """Take the next message; None if there is none.
+
+        Settled requests are dropped, and those fail whose lease is over: they have waited
+        here, or before a gateway that stood still.
+        """
         if self._control:
             control = self._control.popleft()
             self._control_bytes -= len(control)
@@ -167,6 +174,8 @@ class Outbox:
                 and self._data_bytes <= limits.outbox_bytes * LOW_WATER
             ):
                 self._full = False
+            if forward.until <= trio.current_time():
+                forward.settle(False)
             if forward.success is None:
                 forward.sent = True
                 self._written = forward

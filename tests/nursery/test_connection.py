@@ -1,15 +1,19 @@
 """An open connection: forwards, acks, leases, replies, heartbeats, and its end."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
+from ulid import ULID
 
 from connect.errors import ForwardInDoubt, Syscode
+from connect.nursery.outbox import Outbox, PendingForward
 from connect.protocol.lifecycle import DisconnectReason, WorkerStatus
 from connect.protocol.messages.connect import v1 as pb
+from connect.settings import Settings
 from connect.state.records import ConnectionStatus, LeaseRecord
 from tests.nursery.draining import forwarding
 from tests.nursery.rig import ENV, Kind, Peer, Rig, now, open_rig, request_bytes, with_limits
@@ -525,3 +529,36 @@ async def test_requests_that_a_worker_lost_are_forgotten_after_their_lease(
         await worker.heartbeat()
         await worker.expect(Kind.GATEWAY_HEARTBEAT)
         assert connection.in_flight == 0
+
+
+@pytest.mark.parametrize("vouched", [True, False], ids=["vouched for", "of any client"])
+async def test_a_request_that_comes_when_its_lease_is_over_is_not_sent(
+    autojump_clock: MockClock, vouched: bool
+) -> None:
+    """It has waited before a gateway that stood still, and others have it by now."""
+    async with open_rig() as rig:
+        worker = await rig.worker()
+        over = str(ULID.from_timestamp(now() - 1))
+        request = request_bytes("r1", lease_id=over)
+        lease = over if vouched else None
+        assert not await rig.gateway.forward(worker.connection_id, "r1", request, vouched=lease)
+        assert trio.current_time() < 1
+        live = str(ULID.from_timestamp(now() + 20))
+        async with trio.open_nursery() as nursery:
+            again = partial(rig.gateway.forward, vouched=live if vouched else None)
+            request = request_bytes("r2", lease_id=live)
+            nursery.start_soon(again, worker.connection_id, "r2", request)
+            assert (await worker.take_request()).request_id == "r2"
+            await worker.ack("r2")
+
+
+async def test_a_request_whose_lease_ends_before_it_is_written_is_not_written(
+    autojump_clock: MockClock,
+) -> None:
+    box, pending = Outbox(Settings()), PendingForward(until=trio.current_time() + 20)
+    assert box.put_data(b"request", pending)
+    await trio.sleep(21)
+    assert box.get_nowait() is None
+    assert pending.settled.is_set()
+    assert not pending.success
+    assert not pending.in_doubt
