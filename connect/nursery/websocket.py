@@ -46,7 +46,7 @@ class WorkerSocket(trio_websocket.WebSocketConnection):
     async def _accept(
         self, request: Request, subprotocol: str | None, extra_headers: list[tuple[bytes, bytes]]
     ) -> None:
-        """Accept the upgrade, and drop what was parsed for it: two of a connection's 40 kB."""
+        """Accept the upgrade, and drop what was parsed for it: 2 kB in each connection."""
         await super()._accept(request, subprotocol, extra_headers)
         self._wsproto.handshake = _DONE
 
