@@ -40,9 +40,13 @@ class HeldLease:
         link: the connection that was asked last, or else that the request came over.
         asked: when, in seconds of the Trio clock.
         asked_before: when this connection was asked the time before, if it was.
-        asked_elsewhere: when the oldest question was put that a connection before may answer.
+        asked_elsewhere: when the oldest question was put that a connection before may answer,
+            or that is outdated.
         questions: how often anybody was asked.
         unanswered: how often this connection was asked without an answer.
+        outdated: how many questions it has not answered that were put before those, by
+            another lease id than the one that is held, as far as is known.
+        open_elsewhere: how many questions connections before have not answered.
         waiting: nothing was answered since it was asked.
         scope: what runs under it; cancelled when the lease is lost.
         answered: set once a gateway has said whether it extends it.
@@ -57,6 +61,8 @@ class HeldLease:
     asked_elsewhere: float = -math.inf
     questions: int = 0
     unanswered: int = 0
+    outdated: int = 0
+    open_elsewhere: dict[Link, int] = field(default_factory=dict)
     waiting: bool = False
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     answered: trio.Event = field(default_factory=trio.Event)
@@ -74,6 +80,45 @@ class HeldLease:
         With several open, it may be the answer to the one before the last.
         """
         return self.asked if self.unanswered <= 1 else self.asked_before
+
+    def outdate(self) -> None:
+        """It is held by another id from now on than this connection was asked by."""
+        if self.unanswered:
+            self._note_open()
+            self.outdated += self.unanswered
+            self.unanswered = 0
+
+    def move(self, link: Link) -> None:
+        """Have another connection asked; what it has not answered before is outdated."""
+        self._note_open()
+        left_open = self.outdated + self.unanswered
+        self.outdated, self.unanswered = self.open_elsewhere.pop(link, 0), 0
+        if left_open:
+            self.open_elsewhere[self.link] = left_open
+        self.asked_before, self.link = -math.inf, link
+
+    def take_answer(self, link: Link) -> bool:
+        """An answer has come over a connection; return whether it is to the id that is held.
+
+        A gateway answers the questions about one lease in order.
+        """
+        if link is not self.link:
+            left_open = self.open_elsewhere.pop(link, 0)
+            if left_open > 1:
+                self.open_elsewhere[link] = left_open - 1
+            return False
+        self.waiting = False
+        if self.outdated:
+            self.outdated -= 1
+            return False
+        return True
+
+    def _note_open(self) -> None:
+        self.open_elsewhere = {
+            link: count for link, count in self.open_elsewhere.items() if not link.ended
+        }
+        if not self.open_elsewhere and not self.outdated:
+            self.asked_elsewhere = self.oldest_open
 
     def last_until(self, since: float) -> None:
         """The lease was asked for at a time, and granted since: it lasts from then."""
@@ -115,6 +160,8 @@ class Leases:
             self._held[request.request_id] = lease
             self.wake()
         elif not (late and _ends_before(request.lease_id, lease.lease_id)):
+            if request.lease_id != lease.lease_id:
+                lease.outdate()
             lease.lease_id = request.lease_id
         lease.last_until(now - max(0.0, _INTERVALS * link.extend_lease_interval - left))
         return lease
@@ -138,8 +185,10 @@ class Leases:
 
         An answer that comes before anything was asked is to a question from when the worker
         had the request before, under another lease: it changes nothing. Nor does a refusal over
-        another connection than the one that was asked last: a gateway that stood still is asked
-        by a lease id from before those that another one has given out meanwhile.
+        another connection than the one that was asked last, or of what this one was asked before:
+        a gateway that stood still is asked by a lease id from before those that another one has
+        given out meanwhile. Was the lease refused that is held, the next answer says so, too, or
+        it runs out.
 
         Args:
             link: the connection that the answer came over.
@@ -147,7 +196,7 @@ class Leases:
         lease = self._held.get(answer.request_id)
         if lease is None or not lease.questions:
             return
-        here = link is lease.link
+        here = lease.take_answer(link)
         if not answer.new_lease_id:
             if here:
                 self._refused(lease)
@@ -156,10 +205,11 @@ class Leases:
         if here:
             lease.last_until(lease.oldest_open)
             lease.unanswered = max(0, lease.unanswered - 1)
-            lease.waiting = False
         else:
             lease.last_until(lease.asked_elsewhere)
         if here or not _ends_before(answer.new_lease_id, lease.lease_id):
+            if link is not lease.link and answer.new_lease_id != lease.lease_id:
+                lease.outdate()
             lease.lease_id = answer.new_lease_id
         self._note(Happening.LEASE_EXTENDED, lease, answer.new_lease_id)
 
@@ -223,12 +273,13 @@ class Leases:
         if lease.link is link:
             if lease.waiting:
                 link.suspect()
+            else:
+                lease.outdated = 0  # what it owed came at once, and the rest will never come
             lease.asked_before = lease.asked
-            lease.unanswered += 1
         else:
-            lease.asked_elsewhere = lease.oldest_open
-            lease.asked_before, lease.unanswered = -math.inf, 1
-        lease.asked, lease.link, lease.waiting = now, link, True
+            lease.move(link)
+        lease.unanswered += 1
+        lease.asked, lease.waiting = now, True
         lease.questions += 1
         return await link.send(_EXTEND, write_extension(lease.request, lease.lease_id))
 

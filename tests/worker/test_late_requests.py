@@ -169,6 +169,18 @@ async def test_what_is_given_anew_while_it_is_asked_for_runs_at_once(
     assert (rig.running, rig.link.count(Kind.WORKER_REQUEST_ACK)) == (1, 1)
 
 
+async def test_what_is_given_anew_runs_on_though_the_lease_before_is_refused(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = await _take_late(make_rig)
+    await rig.take(work_request(lease_id=str(ULID.from_timestamp(NOW + 20))))
+    refused = pb.WorkerRequestExtendLeaseAckData(request_id="r1")  # what was asked for: OVER
+    rig.work.leases.answered(rig.link, refused)
+    await wait_all_tasks_blocked()
+
+    assert rig.running == 1
+
+
 async def test_what_loses_its_lease_while_it_is_acknowledged_never_starts(
     make_rig: MakeRig, autojump_clock: MockClock
 ) -> None:

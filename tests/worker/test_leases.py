@@ -295,6 +295,93 @@ async def test_a_refusal_over_the_connection_before_does_not_end_what_the_next_o
     assert (lease.lost, second.lease_ids) == (False, ["lease-1", "lease-2", "lease-3"])
 
 
+async def test_a_late_refusal_over_a_connection_that_is_asked_again_ends_nothing(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    first = rig.link
+    assert first
+    lease = rig.leases.hold(make_request(), first)
+    await trio.sleep(6)  # asked, while its gateway stands still
+    second = FakeLink("c2")
+    rig.change_link(second)
+    await trio.sleep(1)
+    rig.leases.answered(second, _answer("lease-2"))
+    await trio.sleep(5)
+    rig.leases.answered(second, _answer("lease-3"))
+    second.ended = True
+    rig.change_link(first)
+    await trio.sleep(1)
+
+    rig.leases.answered(first, _answer(None))  # of lease-1
+    rig.leases.answered(first, _answer("lease-4"))
+    await trio.sleep(5)
+
+    assert (lease.lost, first.lease_ids) == (False, ["lease-1", "lease-3", "lease-4"])
+
+
+async def test_of_a_connection_that_is_asked_again_the_answer_to_the_last_question_counts(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    first = rig.link
+    assert first
+    lease = rig.leases.hold(make_request(), first)
+    await trio.sleep(6)
+    rig.change_link(FakeLink("c2"))
+    await trio.sleep(1)
+    rig.change_link(first)
+    await trio.sleep(1)
+
+    rig.leases.answered(first, _answer("lease-2"))
+    rig.leases.answered(first, _answer(None))
+
+    assert lease.lost
+
+
+async def test_a_refusal_of_the_lease_before_does_not_end_what_was_given_anew(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    assert rig.link
+    lease = rig.leases.hold(make_request(), rig.link)
+    await trio.sleep(6)
+    rig.leases.hold(make_request(lease_id="lease-9"), rig.link)
+
+    rig.leases.answered(rig.link, _answer(None))  # of lease-1
+    await trio.sleep(5)
+
+    assert (lease.lost, rig.link.lease_ids) == (False, ["lease-1", "lease-9"])
+
+
+async def test_what_was_given_anew_ends_by_a_refusal_of_its_own(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    assert rig.link
+    lease = rig.leases.hold(make_request(), rig.link)
+    await trio.sleep(6)
+    rig.leases.hold(make_request(lease_id="lease-9"), rig.link)
+    rig.leases.answered(rig.link, _answer(None))  # of lease-1
+    await trio.sleep(5)
+
+    rig.leases.answered(rig.link, _answer(None))
+
+    assert lease.lost
+
+
+async def test_questions_that_are_never_answered_do_not_count_for_ever(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    first = rig.link
+    assert first
+    lease = rig.leases.hold(make_request(), first)
+    await trio.sleep(16)  # asked three times
+    rig.leases.hold(make_request(lease_id="lease-9"), first)
+    rig.leases.answered(first, _answer("lease-10"))
+    await trio.sleep(5)
+
+    rig.leases.answered(first, _answer("lease-11"))
+
+    assert lease.scope.deadline - trio.current_time() == pytest.approx(19)
+
+
 async def test_a_late_answer_over_the_connection_before_brings_no_older_lease(
     rig: Rig, autojump_clock: MockClock
 ) -> None:
