@@ -126,7 +126,9 @@ class Delivery:
 
     def confirmed(self, request_id: str) -> None:
         """A gateway has saved the reply to this request."""
-        self._settle(request_id, Happening.REPLY_ACKED)
+        reply = self._replies.get(request_id)
+        if reply is not None:
+            self._settle(reply, Happening.REPLY_ACKED)
 
     async def run(self) -> None:
         """Send what no connection confirms another way, until cancelled."""
@@ -135,16 +137,16 @@ class Delivery:
             reply = await self._next_due()
             try:
                 if await self._routes.flush(reply.payload):
-                    self._settle(reply.request_id, Happening.REPLY_FLUSHED)
+                    self._settle(reply, Happening.REPLY_FLUSHED)
                 else:
-                    self._settle(reply.request_id, Happening.REPLY_DROPPED, "refused by the API")
+                    self._settle(reply, Happening.REPLY_DROPPED, "refused by the API")
                 failures = 0
             except ReplyTooLarge as refused:
                 failures = 0
                 if self._replies.shrink(reply):
                     self._note(Happening.REPLY_TOO_LARGE, reply, str(refused))
                 else:
-                    self._settle(reply.request_id, Happening.REPLY_DROPPED, str(refused))
+                    self._settle(reply, Happening.REPLY_DROPPED, str(refused))
             except ConnectionFailed as failure:
                 failures += 1
                 await self._fall_back(str(failure))
@@ -166,7 +168,7 @@ class Delivery:
         now, after = trio.current_time(), self._after()
         for reply in self._replies:
             if now - reply.since >= self._timing.reply_lifetime:
-                self._settle(reply.request_id, Happening.REPLY_DROPPED, reason)
+                self._settle(reply, Happening.REPLY_DROPPED, reason)
             elif reply.due(after) <= now and self._routes.connection() is not None:
                 await self.send_again(reply.request_id)
 
@@ -176,11 +178,12 @@ class Delivery:
         link = self._routes.connection()
         return (0.0 if link is None else link.extend_lease_interval) or _FLUSH_AFTER
 
-    def _settle(self, request_id: str, what: Happening, detail: str = "") -> None:
-        reply = self._replies.remove(request_id)
-        if reply is not None:
+    def _settle(self, reply: Reply, what: Happening, detail: str = "") -> None:
+        """Forget a reply, if it is not settled already; the request may have another since."""
+        if self._replies.get(reply.request_id) is reply:
+            self._replies.remove(reply.request_id)
             self._note(what, reply, detail)
-            self._settled(request_id)
+            self._settled(reply.request_id)
 
     def _gave_way(self, reply: Reply) -> None:
         self._note(Happening.REPLY_DROPPED, reply, "no room for more unconfirmed replies")

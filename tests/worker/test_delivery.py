@@ -21,6 +21,7 @@ class Rig:
     Attributes:
         api: what HTTP answers: taken, refused for good, or the reason why not now.
         most: bytes that HTTP takes.
+        flush_seconds: how long HTTP takes.
         attempts: when HTTP was tried, seconds of the Trio clock from the rig's beginning.
     """
 
@@ -28,6 +29,7 @@ class Rig:
         self.link: FakeLink | None = FakeLink()
         self.api: bool | str = True
         self.most = 1000
+        self.flush_seconds = 0.0
         self.began = trio.current_time()
         self.attempts: list[float] = []
         self.flushed: list[bytes] = []
@@ -48,6 +50,7 @@ class Rig:
     async def _flush(self, payload: bytes) -> bool:
         await trio.lowlevel.checkpoint()
         self.attempts.append(trio.current_time() - self.began)
+        await trio.sleep(self.flush_seconds)
         if isinstance(self.api, str):
             raise ConnectionFailed(self.api)
         if len(payload) > self.most:
@@ -100,6 +103,21 @@ async def test_a_confirmation_that_comes_twice_changes_nothing(
     rig.delivery.confirmed("r1")
 
     assert rig.settled == ["r1"]
+
+
+async def test_a_reply_that_is_flushed_late_leaves_the_one_to_the_next_run_alone(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    rig.flush_seconds = 3.0
+    await rig.reply(payload=b"first")
+    await trio.sleep(5.1)  # it is on its way by HTTP
+    rig.delivery.confirmed("r1")
+    await rig.reply(payload=b"second")
+    await trio.sleep(3)
+    before = len(rig.delivery)
+    await trio.sleep(10)
+
+    assert (before, rig.flushed) == (1, [b"first", b"second"])
 
 
 async def test_a_reply_not_confirmed_in_one_interval_goes_by_http(
