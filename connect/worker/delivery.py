@@ -76,7 +76,11 @@ class Delivery:
 
     def has(self, request_id: str) -> bool:
         """Whether a reply to this request is on its way."""
-        return self._replies.get(request_id) is not None
+        return self.get(request_id) is not None
+
+    def get(self, request_id: str) -> Reply | None:
+        """The reply to this request that is on its way."""
+        return self._replies.get(request_id)
 
     def waiting_on(self, link: Link) -> bool:
         """Whether a reply written to this connection is unconfirmed."""
@@ -123,6 +127,18 @@ class Delivery:
         reply = self._replies.get(request_id)
         if reply is not None:
             await self.send(reply)
+
+    async def answer(self, reply: Reply) -> None:
+        """Send a reply once more, as its request has come again.
+
+        Was it confirmed since, that may have been for the request as it was given before: it is
+        kept again.
+        """
+        held = self.get(reply.request_id)
+        if held is None:
+            reply.since = trio.current_time()
+            self._replies.add(reply)
+        await self.send(held or reply)
 
     def confirmed(self, request_id: str) -> None:
         """A gateway has saved the reply to this request."""

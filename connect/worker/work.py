@@ -22,6 +22,7 @@ from connect.worker.delivery import Delivery, Routes
 from connect.worker.journal import Happening, Journal, JournalEntry, RunEnd
 from connect.worker.leases import HeldLease, Leases
 from connect.worker.link import Link
+from connect.worker.replies import Reply
 from connect.worker.request import Request, write_ack, write_response
 from connect.worker.timing import WorkerLimits, WorkerTiming
 
@@ -155,9 +156,9 @@ class Work:
             self._nursery.start_soon(self._acknowledge, link, request)
         elif (silence := self._silence(request)) is not None:
             self._note(Happening.REQUEST_IGNORED, link, request, detail=silence)
-        elif self.delivery.has(request_id):
+        elif (reply := self.delivery.get(request_id)) is not None:
             self.leases.hold(request, link, left=self._left(request))
-            self._nursery.start_soon(self._answer_again, link, request)
+            self._nursery.start_soon(self._answer_again, link, request, reply)
         else:
             self._note(Happening.REQUEST, link, request)
             lease = self.leases.hold(request, link, left=self._left(request))
@@ -291,9 +292,12 @@ class Work:
     async def _acknowledge(self, link: Link, request: Request) -> bool:
         return await link.send(pb.GatewayMessageType.WORKER_REQUEST_ACK, write_ack(request))
 
-    async def _answer_again(self, link: Link, request: Request) -> None:
-        if await self._acknowledge(link, request):
-            await self.delivery.send_again(request.request_id)
+    async def _answer_again(self, link: Link, request: Request, reply: Reply) -> None:
+        if not await self._acknowledge(link, request) or request.request_id in self._in_flight:
+            return
+        if not self.delivery.has(request.request_id):  # a connection before has confirmed it
+            self.leases.hold(request, link, left=self._left(request))
+        await self.delivery.answer(reply)
 
     def _settled(self, request_id: str) -> None:
         self.leases.release_request(request_id)

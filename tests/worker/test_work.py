@@ -140,6 +140,25 @@ async def test_a_worker_that_shuts_down_still_sends_its_reply_again(
     assert len(rig.replies) == 2
 
 
+async def test_a_reply_is_sent_again_though_it_is_confirmed_while_its_request_is_acknowledged(
+    make_rig: MakeRig, autojump_clock: MockClock
+) -> None:
+    rig = make_rig()
+    await rig.take(work_request())
+    await rig.finish()
+    rig.link.blocks = True
+    await rig.take(work_request(lease_id="lease-2"))
+    rig.work.delivery.confirmed("r1")  # it was late for the lease before
+    rig.link.unblock()
+    await wait_all_tasks_blocked()
+
+    assert (len(rig.replies), len(rig.work.delivery)) == (2, 1)
+    await trio.sleep(4.9)
+    assert len(rig.work.delivery) == 1
+    rig.work.delivery.confirmed("r1")
+    await rig.work.until_idle()
+
+
 async def test_a_reply_that_no_gateway_would_take_fails_the_function(
     make_rig: MakeRig, autojump_clock: MockClock
 ) -> None:
