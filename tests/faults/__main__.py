@@ -19,6 +19,7 @@ from tests.faults.run import FaultReport, run_fault
 __all__ = ["main"]
 
 _WIDE = 170  # columns, where the output is no terminal
+_INTERRUPTED = 130  # as a shell has it
 
 
 @click.command()
@@ -70,12 +71,15 @@ def main(
     may be without an answer, none may have run twice at the same time, none that had begun
     may be run again after a fault shorter than its lease, and no reply that was acknowledged
     to its worker may be lost; a rolling restart may not make a single attempt fail; nothing
-    may be left in Redis and in the processes. Otherwise the exit code is 1.
+    may be left in Redis and in the processes. Otherwise the exit code is 1; interrupted, it
+    is 130, and the faults that were done are printed.
 
     Progress goes to stderr.
     """
-    # Ended either way, it ends its processes.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ended either way, it ends its processes; in the background a shell has Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    interrupted = False
     reports: list[FaultReport] = []
     started = time.monotonic()
 
@@ -92,14 +96,28 @@ def main(
             reports.append(trio.run(run, name))
     except (ConnectError, trio.TooSlowError) as error:
         raise click.ClickException(str(error)) from error
+    except BaseException as error:
+        if not _is_interrupt(error):
+            raise
+        click.echo(f"interrupted after {len(reports)} of {len(names or FAULTS)} faults", err=True)
+        interrupted = True
     settings = {"seconds": seconds, "seed": seed, "rate": rate, "lease": lease, "rounds": rounds}
     if as_json:
         click.echo(reports_json(reports, settings))
     else:
         console = Console()
         print_reports(reports, console if console.is_terminal else Console(width=_WIDE))
+    if interrupted:
+        sys.exit(_INTERRUPTED)
     if any(report.violations for report in reports):
         sys.exit(1)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether it is Ctrl-C, also out of nurseries."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
 
 
 if __name__ == "__main__":
