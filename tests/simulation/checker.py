@@ -230,8 +230,10 @@ def _confirmed_replies_are_stored(facts: Facts) -> Findings:
         chain = facts.chain_at(event.request, event.at)
         if chain is None or not chain.live_at(event.at):
             continue  # nobody waits for it
-        if chain.workers.get(event.worker, math.inf) > event.at:
-            continue  # for another's, or it is of a lease that this worker had before
+        if chain.workers.get(event.worker, math.inf) >= event.at:
+            # For another's, or it is of a lease that this worker had before: one that stood
+            # still reads it, and the request that came again, in one moment.
+            continue
         # A confirmation may be on its way while the request, which is over, is made once more.
         runs = (run for run in facts.runs_of(event.request) if run.worker == event.worker)
         began = min([chain.began, *(run.began for run in runs)])

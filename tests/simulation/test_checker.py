@@ -394,6 +394,13 @@ def test_a_worker_may_be_told_late_of_its_reply_under_the_lease_before() -> None
     assert "confirmed replies are stored" in found(*before, again, confirmed(6))
 
 
+def test_a_worker_that_stood_still_may_be_told_so_as_its_next_run_begins() -> None:
+    given_up = LeaseDeleted(at=2, request="r", node="ex-0")
+    before = (leased(1), began(1.1), given_up, finished(3), leased(4, "L2"))
+    events = (*before, confirmed(9), began(9, "run-2", lease="L2"), finished(10, "run-2"))
+    assert "confirmed replies are stored" not in found(*events)
+
+
 def test_a_worker_may_be_told_that_the_reply_of_another_is_safe() -> None:
     assert not found(*WELL[:4], *WELL[4:], confirmed(7, "wk-1.2"))
 

@@ -15,6 +15,7 @@ from tests.simulation.history import (
     CallStarted,
     Event,
     Faulty,
+    LeaseStored,
     NodeStopped,
     NodeStopping,
     ReplyConfirmed,
@@ -177,6 +178,12 @@ def test_a_run_without_a_reply_has_none_to_flush(end: str) -> None:
 def test_a_worker_that_is_gone_flushes_nothing() -> None:
     stopped = NodeStopped(at=18, node="wk-0", crashed=True)
     assert not found(late_flushes, *run(5, 15), stopped)
+
+
+@pytest.mark.parametrize(("at", "late"), [(25.9, False), (26.1, True)])
+def test_a_reply_that_answers_its_request_once_more_is_flushed_later(at: float, late: bool) -> None:
+    again = LeaseStored(at=20, request="r", lease="L2", previous="", expires=40)
+    assert bool(found(late_flushes, *run(5, 15), again, confirmed(at, FLUSHED))) is late
 
 
 # A worker that pauses

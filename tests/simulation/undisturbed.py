@@ -92,10 +92,11 @@ def unacknowledged_replies(facts: Facts) -> Findings:
 def late_flushes(facts: Facts) -> Findings:
     """A reply that no connection confirms goes by HTTP, if the API and Redis are well.
 
-    That is done as soon as a worker would extend a lease once more, and takes a moment.
+    That is done as soon as a worker would extend a lease once more, and takes a moment. If
+    its request is leased again, it may be given that, answer with what it has, and wait anew.
     """
     for run in facts.runs.values():
-        by = run.ended + _TIMING.extend_lease + _AT_ONCE
+        by = _flushed_by(facts, run)
         if (
             not _has_reply(facts, run)
             or _ends_before(facts, run, by)
@@ -111,6 +112,15 @@ def late_flushes(facts: Facts) -> Findings:
         settled = (event.at for event in _settlements(facts, run) if event.at >= run.ended)
         if min(settled, default=math.inf) > by:
             yield by, f"{run.worker} has not delivered the reply of {run.name}, nor flushed it"
+
+
+def _flushed_by(facts: Facts, run: Run) -> float:
+    """Return when the reply of a run must be delivered, or flushed."""
+    by = run.ended + _TIMING.extend_lease + _AT_ONCE
+    for chain in facts.chains[run.request]:
+        if run.ended < chain.began <= by:
+            by = chain.began + _TIMING.extend_lease + _AT_ONCE
+    return by
 
 
 def requests_after_a_pause(facts: Facts) -> Findings:
