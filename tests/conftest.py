@@ -14,6 +14,10 @@ settings.register_profile("steady", _PATIENT, derandomize=True)
 settings.register_profile("explore", _PATIENT)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
+# A shell that runs the tests in the background has them ignore SIGINT, and all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture
 def own_handlers() -> Iterator[None]:
