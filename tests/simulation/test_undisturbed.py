@@ -186,6 +186,12 @@ def test_a_reply_that_answers_its_request_once_more_is_flushed_later(at: float, 
     assert bool(found(late_flushes, *run(5, 15), again, confirmed(at, FLUSHED))) is late
 
 
+def test_a_request_that_another_worker_is_given_delays_no_flush() -> None:
+    again = LeaseStored(at=20, request="r", lease="L2", previous="", expires=40)
+    other = RunStarted(at=20.1, request="r", run="run-2", worker="wk-1.3", lease="L2")
+    assert found(late_flushes, *run(5, 15), again, other, confirmed(25.9, FLUSHED))
+
+
 # A worker that pauses
 
 

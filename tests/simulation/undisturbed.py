@@ -118,7 +118,8 @@ def _flushed_by(facts: Facts, run: Run) -> float:
     """Return when the reply of a run must be delivered, or flushed."""
     by = run.ended + _TIMING.extend_lease + _AT_ONCE
     for chain in facts.chains[run.request]:
-        if run.ended < chain.began <= by:
+        elsewhere = chain.workers.keys() - {run.worker}
+        if run.ended < chain.began <= by and not elsewhere:
             by = chain.began + _TIMING.extend_lease + _AT_ONCE
     return by
 
