@@ -101,12 +101,8 @@ class Delivery:
             smaller: makes those that are sent instead, should these be too large for the
                 service; None drops the reply then.
         """
-        reply = Reply(request_id, payload, trio.current_time(), self._routes.connection())
-        reply.smaller = smaller
-        reply.sent = reply.since
-        self._replies.add(reply)
-        if len(self._replies) == 1:  # with others, it falls due after them
-            self.wake()
+        reply = Reply(request_id, payload, trio.current_time(), smaller=smaller)
+        self._keep(reply)
         return reply
 
     async def send(self, reply: Reply) -> None:
@@ -136,8 +132,7 @@ class Delivery:
         """
         held = self.get(reply.request_id)
         if held is None:
-            reply.since = trio.current_time()
-            self._replies.add(reply)
+            self._keep(reply)
         await self.send(held or reply)
 
     def confirmed(self, request_id: str) -> None:
@@ -193,6 +188,14 @@ class Delivery:
             return self._timing.flush_after
         link = self._routes.connection()
         return (0.0 if link is None else link.extend_lease_interval) or _FLUSH_AFTER
+
+    def _keep(self, reply: Reply) -> None:
+        """Keep a reply, as one that is made now and about to be sent."""
+        reply.since = reply.sent = trio.current_time()
+        reply.link = self._routes.connection()
+        self._replies.add(reply)
+        if len(self._replies) == 1:  # with others, it falls due after them
+            self.wake()
 
     def _settle(self, reply: Reply, what: Happening, detail: str = "") -> None:
         """Forget a reply, if it is not settled already; the request may have another since."""

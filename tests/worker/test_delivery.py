@@ -315,3 +315,19 @@ async def test_a_reply_that_is_unknown_is_not_sent_again(
     await rig.delivery.send_again("gone")
 
     assert rig.link.sent == []
+
+
+async def test_a_reply_that_is_kept_again_goes_by_http_if_it_is_not_confirmed_again(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    reply = rig.delivery.take("r1", b"x")
+    await rig.delivery.send(reply)
+    rig.delivery.confirmed("r1")
+    await trio.sleep(10)
+
+    await rig.delivery.answer(reply)
+    await trio.sleep(4.9)
+    before = list(rig.flushed)
+    await trio.sleep(0.2)
+
+    assert (before, rig.flushed) == ([], [b"x"])
