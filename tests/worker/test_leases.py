@@ -32,6 +32,17 @@ class Rig:
         self.leases.wake()
 
 
+async def _extended_by_another(rig: Rig) -> FakeLink:
+    """Another connection takes over; its gateway extends the lease at once, and 5 s later."""
+    second = FakeLink("c2")
+    rig.change_link(second)
+    await trio.sleep(1)
+    rig.leases.answered(second, _answer("lease-2"))
+    await trio.sleep(5)
+    rig.leases.answered(second, _answer("lease-3"))
+    return second
+
+
 @pytest.fixture
 async def rig(nursery: trio.Nursery) -> Rig:
     rig = Rig()
@@ -282,12 +293,7 @@ async def test_a_refusal_over_the_connection_before_does_not_end_what_the_next_o
     assert first
     lease = rig.leases.hold(make_request(), first)
     await trio.sleep(11)  # asked twice
-    second = FakeLink("c2")
-    rig.change_link(second)
-    await trio.sleep(1)
-    rig.leases.answered(second, _answer("lease-2"))
-    await trio.sleep(5)
-    rig.leases.answered(second, _answer("lease-3"))
+    second = await _extended_by_another(rig)
 
     rig.leases.answered(first, _answer(None))  # of lease-1
     await trio.sleep(5)
@@ -302,12 +308,7 @@ async def test_a_late_refusal_over_a_connection_that_is_asked_again_ends_nothing
     assert first
     lease = rig.leases.hold(make_request(), first)
     await trio.sleep(6)  # asked, while its gateway stands still
-    second = FakeLink("c2")
-    rig.change_link(second)
-    await trio.sleep(1)
-    rig.leases.answered(second, _answer("lease-2"))
-    await trio.sleep(5)
-    rig.leases.answered(second, _answer("lease-3"))
+    second = await _extended_by_another(rig)
     second.ended = True
     rig.change_link(first)
     await trio.sleep(1)
