@@ -255,7 +255,7 @@ async def test_node_behind_a_bad_network_gives_no_reply_to_the_wrong_caller() ->
     async with open_proxy(("127.0.0.1", inside)) as proxy:
         with redis_cluster(masters=1, first_port=inside, announced_port=proxy.port):
             url = f"redis+cluster://127.0.0.1:{proxy.port}"
-            async with open_cluster(url, command_timeout=0.3, connect_timeout=0.3) as client:
+            async with open_cluster(url, command_timeout=0.3, connect_timeout=1.0) as client:
                 for seed in range(3):
                     traffic = await traffic_through(proxy, client, seed)
                     assert (seed, traffic.wrong) == (seed, [])

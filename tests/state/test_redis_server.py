@@ -213,6 +213,6 @@ async def test_bad_network_gives_no_reply_to_the_wrong_caller(
 ) -> None:
     async with open_proxy(("127.0.0.1", shared_server.port)) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}"
-        async with open_redis(url, command_timeout=0.3, connect_timeout=0.3) as bothered:
+        async with open_redis(url, command_timeout=0.3, connect_timeout=1.0) as bothered:
             traffic = await traffic_through(proxy, bothered, seed)
     assert traffic.wrong == []

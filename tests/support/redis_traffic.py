@@ -37,7 +37,7 @@ class Traffic:
 
     async def call(self, commands: Commands, key: str, pause: float) -> None:
         """Write the key again and again."""
-        written: set[bytes | None] = {await commands.execute("GET", key)}
+        written: set[bytes | None] = {await self._read(commands, key)}
         doubtful: set[bytes | None] = set(written)
         confirmed = next(iter(written))
         number = 0
@@ -61,6 +61,16 @@ class Traffic:
             self.longest_gap = max(self.longest_gap, now - self._last_answer)
             self._last_answer = now
             await trio.sleep(pause)
+
+    async def _read(self, commands: Commands, key: str) -> bytes | None:
+        while True:
+            try:
+                value: bytes | None = await commands.execute("GET", key)
+            except StoreUnavailable:
+                self.unavailable += 1
+                await trio.sleep(0.001)
+            else:
+                return value
 
     async def wait_for(self, answers: int) -> None:
         """Return when so many more calls have been answered."""
